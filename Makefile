@@ -1,0 +1,33 @@
+# make study: the river-valley study on this machine, from nothing to report.html
+# make test:  lint, types and every test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/river_valley
+
+.PHONY: study test benchmarks clean
+
+$(VENV)/installed: pyproject.toml setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lrstudy needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+study: $(VENV)/installed
+	$(BIN)/python -m experiments.river_valley --preset=cpu --workdir=$(WORKDIR)
+
+test: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest -n 2
+
+benchmarks: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.engine
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
