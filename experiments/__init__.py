@@ -1,0 +1,1 @@
+"""One short binary per study."""

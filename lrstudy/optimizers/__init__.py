@@ -1,0 +1,5 @@
+"""Transforms that optax lacks, and the table of the optimizers that a configuration can name."""
+
+from lrstudy.optimizers.table import TABLE, Optimizer
+
+__all__ = ["TABLE", "Optimizer"]

@@ -1,0 +1,75 @@
+"""The optimizers that a study can name."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+LearningRate = float | jax.Array | optax.Schedule
+
+
+def final_params(opt_state: optax.OptState, params: Any) -> Any:
+    """The parameters to evaluate: for most optimizers those that are trained."""
+    del opt_state
+    return params
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """One row of the table.
+
+    Attributes:
+        build: ``build(learning_rate, **hyperparameters)``; the hyperparameters may be traced, so that optimizers which
+            differ in numbers alone share one compiled program.
+        defaults: every hyperparameter and its default. Numbers become lanes of a sweep, other values groups.
+        eval_params: ``(opt_state, params) -> params`` at which the loss is evaluated.
+        extra_args: names of the extra arguments that ``update`` needs.
+        paper: where the rule comes from.
+    """
+
+    build: Callable[..., optax.GradientTransformation]
+    defaults: Mapping[str, Any]
+    paper: str
+    eval_params: Callable[[optax.OptState, Any], Any] = final_params
+    extra_args: tuple[str, ...] = ()
+
+
+def _matrices(params: Any) -> Any:
+    """Decay acts on kernels and embeddings: every tensor with at least two axes."""
+    return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def _sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
+    return optax.sgd(learning_rate)
+
+
+def _momentum(learning_rate: LearningRate, *, momentum: float, nesterov: bool) -> optax.GradientTransformation:
+    return optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov)
+
+
+def _adamw(
+    learning_rate: LearningRate, *, b1: float, b2: float, eps: float, weight_decay: float
+) -> optax.GradientTransformation:
+    return optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
+
+
+TABLE: dict[str, Optimizer] = {
+    "adam": Optimizer(
+        build=optax.adam,
+        defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+        paper="Kingma & Ba 2015, arXiv 1412.6980",
+    ),
+    "adamw": Optimizer(
+        build=_adamw,
+        defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-4},
+        paper="Loshchilov & Hutter 2019, arXiv 1711.05101",
+    ),
+    "momentum": Optimizer(
+        build=_momentum,
+        defaults={"momentum": 0.9, "nesterov": False},
+        paper="Polyak 1964; Sutskever et al. 2013 for Nesterov's form",
+    ),
+    "sgd": Optimizer(build=_sgd, defaults={}, paper="Robbins & Monro 1951"),
+}

@@ -1,0 +1,53 @@
+"""The learning rate at which a loss curve is lowest."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Optimum(NamedTuple):
+    """Where a curve of loss against learning rate is lowest.
+
+    Attributes:
+        value: the rate.
+        on_edge: the lowest loss sits on the first or last rate of the grid, so the true optimum may lie outside.
+    """
+
+    value: float
+    on_edge: bool
+
+
+def optimal_learning_rate(learning_rates: Sequence[float], losses: Sequence[float]) -> Optimum:
+    """The vertex of the parabola in log rate through the lowest point and its two neighbours.
+
+    Where a neighbour diverged (a loss that is not finite) or the three points do not bend upwards, the grid's own best
+    rate is returned.
+
+    Args:
+        learning_rates: positive, in any order, all different, at least one.
+        losses: one a rate; a diverged one may be infinite or NaN.
+
+    Raises:
+        ValueError: the lengths differ, a rate is not positive or given twice, or no loss is finite.
+    """
+    rates = np.asarray(learning_rates, dtype=np.float64)
+    values = np.asarray(losses, dtype=np.float64)
+    if rates.shape != values.shape or rates.ndim != 1 or not rates.size:
+        raise ValueError(f"losses must hold one value a rate, got {values.shape} for {rates.shape}")
+    if not (rates > 0).all() or np.unique(rates).size != rates.size:
+        raise ValueError(f"learning_rates must be positive and different, got {learning_rates!r}")
+    if not np.isfinite(values).any():
+        raise ValueError("losses must hold a finite value: every rate diverged")
+    order = np.argsort(rates)
+    rates, values = rates[order], np.where(np.isfinite(values[order]), values[order], np.inf)
+    best = int(np.argmin(values))
+    if best in (0, rates.size - 1):
+        return Optimum(float(rates[best]), on_edge=True)
+    x, y = np.log(rates[best - 1 : best + 2]), values[best - 1 : best + 2]
+    if not np.isfinite(y).all():
+        return Optimum(float(rates[best]), on_edge=False)
+    curvature, slope, _ = np.polyfit(x - x[1], y, 2)
+    if curvature <= 0:
+        return Optimum(float(rates[best]), on_edge=False)
+    return Optimum(float(np.exp(x[1] - slope / (2 * curvature))), on_edge=False)

@@ -1,0 +1,38 @@
+"""Learning-rate schedules: pure functions of the step, whose numbers are data.
+
+``schedule(step)`` is the rate of the update that follows `step` updates. A schedule is a frozen dataclass and a pytree:
+its numbers flow through ``jit``, ``vmap`` and ``grad``, and `stack` makes one schedule with batched leaves out of many.
+To add a schedule, write one file with its class and add one row to `TABLE`.
+"""
+
+from lrstudy.schedules.base import Schedule
+from lrstudy.schedules.checks import ScheduleError
+from lrstudy.schedules.constant import Constant
+from lrstudy.schedules.cosine import Cosine
+from lrstudy.schedules.cyclic_cosine import CyclicCosine
+from lrstudy.schedules.linear import Linear
+from lrstudy.schedules.polynomial import Polynomial
+from lrstudy.schedules.shapes import SHAPES
+from lrstudy.schedules.stacking import stack
+from lrstudy.schedules.steps import steps_from_fraction
+from lrstudy.schedules.table import TABLE, from_dict, to_dict
+from lrstudy.schedules.wsd import WSD
+from lrstudy.schedules.wsds import WSDS
+
+__all__ = [
+    "SHAPES",
+    "TABLE",
+    "WSD",
+    "WSDS",
+    "Constant",
+    "Cosine",
+    "CyclicCosine",
+    "Linear",
+    "Polynomial",
+    "Schedule",
+    "ScheduleError",
+    "from_dict",
+    "stack",
+    "steps_from_fraction",
+    "to_dict",
+]

@@ -1,0 +1,180 @@
+"""The base of every schedule: a frozen, callable dataclass whose numbers are pytree leaves."""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from lrstudy.schedules.checks import fail, is_array, one_of
+from lrstudy.schedules.steps import as_steps, canonical, real
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule(abc.ABC):
+    """A learning rate as a function of the step.
+
+    A step is one optimizer update; step t counts the updates already applied, from 0, so update t + 1 uses ``f(t)``.
+    Subclasses are frozen dataclasses. A field annotated ``str`` is static; every other field is a number (or a tuple of
+    numbers) and a leaf of the pytree, None being no leaf. Fields may hold arrays or tracers: their values are then not
+    checked, and one program serves them all under ``jax.jit`` and ``jax.vmap``. A field that counts steps may hold a
+    float array, so that a gradient with respect to it exists.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # jax.tree_util.register_dataclass would build through the constructor, whose checks the placeholders that JAX
+        # puts into trees (object(), None, ShapeDtypeStruct) do not pass.
+        jax.tree_util.register_pytree_with_keys(
+            cls,
+            _flatten_with_keys,
+            functools.partial(_unflatten, cls),
+            _flatten,
+        )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuses an unknown keyword by the one form of error instead of a TypeError."""
+        del args
+        check_names(cls, kwargs)
+        return object.__new__(cls)
+
+    def __call__(self, step: Any) -> jax.Array:
+        """The learning rate of the update that follows `step` updates.
+
+        Args:
+            step: Python int of any size, NumPy int or int array, or JAX int array or tracer; negative steps count as 0.
+
+        Returns:
+            float32 (float64 under x64) of the shape of `step`.
+
+        Raises:
+            ScheduleError: for a step that is not an int or an array of ints.
+        """
+        return _rate(self, as_steps(type(self).__name__, step))
+
+    @abc.abstractmethod
+    def rate(self, step: jax.Array) -> jax.Array:
+        """The formula, for the use of ``__call__``.
+
+        Args:
+            step: int32, at least 0, any shape.
+
+        Returns:
+            the rate, in the shape of `step`. Fields are arrays here: int32, or the float type; and `settled`.
+        """
+
+    def settled(self) -> "Schedule":
+        """This schedule with step counts in place of fractions, for the use of `rate`; its fields are arrays."""
+        return self
+
+    def trunk(self) -> "tuple[Schedule, int] | None":
+        """The schedule that this one can branch from and the step at which it departs, or None.
+
+        Both give the same rate at every step before that one, so a run of this schedule may start from a checkpoint of
+        the trunk.
+        """
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule as JSON-able data: its name, its arguments and the version of the format.
+
+        Raises:
+            ScheduleError: if an argument is a tracer or an array of more than one number.
+        """
+        arguments = {name: concrete(self, name) for name in field_names(type(self))}
+        return {"name": type(self).__name__, **arguments, "version": VERSION}
+
+
+def field_names(cls: type[Schedule]) -> tuple[str, ...]:
+    """The names of a schedule's arguments."""
+    return _split(cls)[0]
+
+
+def static_names(cls: type[Schedule]) -> tuple[str, ...]:
+    """The names of the arguments that are no leaves."""
+    return _split(cls)[2]
+
+
+def check_names(cls: type[Schedule], names: Iterable[str]) -> None:
+    """Checks that every name is an argument of `cls`.
+
+    Raises:
+        ScheduleError: for the first that is not, with the name nearest to it.
+    """
+    known = field_names(cls)
+    for name in names:
+        if name not in known:
+            fail(cls.__name__, "argument", one_of(known, name), name)
+
+
+def concrete(schedule: Schedule, name: str) -> Any:
+    """A field as plain Python data; zero-dimensional arrays become numbers, tuples lists.
+
+    Raises:
+        ScheduleError: for a tracer and for an array of more than one number.
+    """
+    value = getattr(schedule, name)
+    if isinstance(value, tuple):
+        return [_plain(type(schedule).__name__, name, element) for element in value]
+    return _plain(type(schedule).__name__, name, value)
+
+
+def _plain(owner: str, name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if not is_array(value):
+        return value
+    if isinstance(value, Tracer) or value.ndim:
+        fail(owner, name, "a concrete number", value)
+    return value.item()
+
+
+@functools.cache
+def _split(cls: type[Schedule]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names of all fields, of the leaves and of the static ones."""
+    fields = dataclasses.fields(cls)
+    static = tuple(field.name for field in fields if field.type in (str, "str"))
+    names = tuple(field.name for field in fields)
+    return names, tuple(name for name in names if name not in static), static
+
+
+def _flatten(schedule: Schedule) -> tuple[list[Any], tuple[str, ...]]:
+    _, leaves, static = _split(type(schedule))
+    return [getattr(schedule, n) for n in leaves], tuple(getattr(schedule, n) for n in static)
+
+
+def _flatten_with_keys(schedule: Schedule) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+    values, static = _flatten(schedule)
+    keys = (jax.tree_util.GetAttrKey(name) for name in _split(type(schedule))[1])
+    return list(zip(keys, values, strict=True)), static
+
+
+def _unflatten(cls: type[Schedule], static: tuple[str, ...], leaves: Iterable[Any]) -> Schedule:
+    _, leaf_names, static_field_names = _split(cls)
+    schedule = object.__new__(cls)
+    for name, value in zip(leaf_names, leaves, strict=True):
+        object.__setattr__(schedule, name, value)
+    for name, value in zip(static_field_names, static, strict=True):
+        object.__setattr__(schedule, name, value)
+    return schedule
+
+
+@functools.partial(jax.jit, inline=True)
+def _rate(schedule: Schedule, step: jax.Array) -> jax.Array:
+    settled = jax.tree.map(canonical, schedule).settled()
+    # The barrier hides constants from the compiler, which would fold them by other arithmetic (a reciprocal for a
+    # division, a product for a power): a schedule closed over by a program and the same one passed to it as data then
+    # give the same bits. Integer arithmetic is exact either way.
+    return real(jax.tree.map(_opaque, settled).rate(step))
+
+
+def _opaque(leaf: jax.Array) -> jax.Array:
+    return leaf if jnp.issubdtype(leaf.dtype, np.integer) else lax.optimization_barrier(leaf)

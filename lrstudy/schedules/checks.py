@@ -1,0 +1,188 @@
+"""Checks of a schedule's arguments, all of which fail in one form.
+
+A check reads one field of a schedule under construction, stores it back as a plain Python number and returns it. A
+field that holds an array or a tracer cannot be looked at; its check returns ``UNKNOWN``, which is nan: every comparison
+with it is false, so a rule with an unknown side is not violated. Rules are therefore written as violations, never as
+conditions that must hold.
+"""
+
+import difflib
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Number: TypeAlias = float | jax.Array | np.ndarray
+Steps: TypeAlias = int | jax.Array | np.ndarray
+
+UNKNOWN = math.nan
+# Steps are int32 on the device. The limit leaves room for the `t + 1` of a warmup.
+STEP_LIMIT = 2**31 - 1
+# Beyond the largest float32 a rate would be infinite on the device, so it counts as infinite here.
+LARGEST = float(np.finfo(np.float32).max)
+ABOVE_ZERO = math.nextafter(0.0, 1.0)
+BELOW_ONE = math.nextafter(1.0, 0.0)
+
+_INTS = (int, np.integer)
+_NUMBERS = (float, int, np.floating, np.integer)
+
+
+class ScheduleError(ValueError):
+    """A bad argument: ``{Schedule}: {argument} must be {rule}, got {value!r}``."""
+
+
+def fail(owner: str, argument: str, rule: str, value: object) -> NoReturn:
+    """Raises the one form of `ScheduleError`.
+
+    Args:
+        owner: the class or function whose argument is bad.
+        argument: the argument's name.
+        rule: what it must be, in words; other arguments are named, not evaluated.
+        value: what was given.
+
+    Raises:
+        ScheduleError: always.
+    """
+    raise ScheduleError(f"{owner}: {argument} must be {rule}, got {value!r}")
+
+
+def one_of(names: Collection[str], given: object = None) -> str:
+    """The rule of a choice, with the name that a misspelt `given` comes nearest to."""
+    near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
+    return f"one of {list(names)}" + (f" (nearest: {near[0]!r})" if near else "")
+
+
+def store(schedule: object, name: str, value: object) -> None:
+    """Sets a field of a frozen schedule that is still under construction."""
+    object.__setattr__(schedule, name, value)
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is a NumPy or JAX array or a tracer, of any shape. NumPy scalars are not."""
+    return isinstance(value, np.ndarray | jax.Array)
+
+
+def known(value: Any) -> float:
+    """A field that has passed its check, or UNKNOWN for an array."""
+    return UNKNOWN if is_array(value) else value
+
+
+def _deferred(value: Any, kinds: tuple[type, ...]) -> bool | None:
+    """False for a number of one of `kinds`, True for a numeric array, None for anything else."""
+    if isinstance(value, kinds):
+        return None if isinstance(value, bool) else False
+    if not is_array(value):
+        return None
+    numeric = any(jnp.issubdtype(value.dtype, kind) for kind in (np.integer, np.floating))
+    return True if numeric else None
+
+
+def positive_number(schedule: object, name: str) -> float:
+    """Checks a finite number above zero; returns it, or UNKNOWN.
+
+    Raises:
+        ScheduleError: for another type, nan, infinity, zero and below.
+    """
+    rule = "a finite positive number"
+    return number_in(schedule, name, ABOVE_ZERO, LARGEST, rule, kind=rule)
+
+
+def number_in(
+    schedule: object, name: str, low: float, high: float, rule: str, *, kind: str = "a finite number"
+) -> float:
+    """Checks a number in [low, high]; returns it, or UNKNOWN.
+
+    Args:
+        schedule: the schedule under construction.
+        name: the field.
+        low: smallest value allowed; UNKNOWN allows any.
+        high: largest value allowed; UNKNOWN allows any.
+        rule: the range in words.
+        kind: the rule that another type, nan or infinity breaks.
+
+    Raises:
+        ScheduleError: for another type, nan, infinity and a number out of range.
+    """
+    owner, given = type(schedule).__name__, getattr(schedule, name)
+    deferred = _deferred(given, _NUMBERS)
+    if deferred:
+        return UNKNOWN
+    value = given.item() if isinstance(given, np.generic) else given
+    if deferred is None or not -LARGEST <= value <= LARGEST:
+        fail(owner, name, kind, given)
+    if value < low or value > high:
+        fail(owner, name, rule, given)
+    store(schedule, name, float(value))
+    return float(value)
+
+
+def int_in(schedule: object, name: str, low: float, high: float, rule: str, *, kind: str = "an int") -> float:
+    """Checks an int in [low, high]; returns it, or UNKNOWN. Arguments as in `number_in`.
+
+    An array may hold floats, which is how a gradient with respect to a number of steps is taken.
+
+    Raises:
+        ScheduleError: for another type (bool and float included) and an int out of range.
+    """
+    owner, given = type(schedule).__name__, getattr(schedule, name)
+    value = _int(owner, name, given, kind, given)
+    if value < low or value > high:
+        fail(owner, name, rule, given)
+    if not is_array(given):
+        store(schedule, name, value)
+    return value
+
+
+def ints(schedule: object, name: str, rule: str) -> list[float]:
+    """Checks a non-empty sequence of ints; stores it as a tuple, returns its values or UNKNOWNs.
+
+    A one-dimensional array is taken apart: each element is a leaf of its own.
+
+    Raises:
+        ScheduleError: for another type, an empty sequence or an element that is not an int.
+    """
+    owner, given = type(schedule).__name__, getattr(schedule, name)
+    elements = _elements(given)
+    if not elements:
+        fail(owner, name, rule, given)
+    values = [_int(owner, name, element, rule, given) for element in elements]
+    kept = (e if is_array(e) else v for e, v in zip(elements, values, strict=True))
+    store(schedule, name, tuple(kept))
+    return values
+
+
+def choice(schedule: object, name: str, names: Collection[str]) -> None:
+    """Checks that a field is one of `names`.
+
+    Raises:
+        ScheduleError: for any other value, of any type.
+    """
+    given = getattr(schedule, name)
+    if not isinstance(given, str) or given not in names:
+        fail(type(schedule).__name__, name, one_of(names), given)
+
+
+def _elements(given: Any) -> tuple[Any, ...]:
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        return tuple(given.tolist())
+    if isinstance(given, jax.Array) and given.ndim == 1:
+        return tuple(given)
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        return tuple(given)
+    return ()
+
+
+def _int(owner: str, name: str, element: Any, kind: str, given: object) -> float:
+    """`element` as a Python int, or UNKNOWN for an array."""
+    deferred = _deferred(element, _INTS)
+    if deferred:
+        return UNKNOWN
+    if deferred is None:
+        fail(owner, name, kind, given)
+    value = int(element)
+    if value >= STEP_LIMIT:
+        fail(owner, name, "less than 2**31 - 1", given)
+    return value

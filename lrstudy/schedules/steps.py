@@ -1,0 +1,112 @@
+"""The unit of a schedule: steps, counted in optimizer updates already applied.
+
+A step is an int32 on the device, whatever it was before; step differences are taken in integers and only then turned
+into floats, because float32 cannot tell neighbouring steps apart above 2**24.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lrstudy.schedules.checks import STEP_LIMIT, UNKNOWN, Number, Steps, fail
+
+_MILLION = 1_000_000
+
+
+def as_steps(owner: str, step: Any) -> np.ndarray | np.integer[Any] | jax.Array:
+    """The step a schedule was asked for, clamped to what an int32 holds.
+
+    Args:
+        owner: name of the schedule, for the error.
+        step: a Python int of any size, a NumPy int or int array, or a JAX int array or tracer.
+
+    Returns:
+        int32 of the shape of `step`, at least 0.
+
+    Raises:
+        ScheduleError: for any other type; bool and float are refused, also in arrays.
+    """
+    rule = "an int or an array of ints"
+    if isinstance(step, bool):
+        fail(owner, "step", rule, step)
+    if isinstance(step, int):
+        return np.int32(min(max(step, 0), STEP_LIMIT))
+    if not isinstance(step, np.ndarray | np.generic | jax.Array) or not jnp.issubdtype(step.dtype, np.integer):
+        fail(owner, "step", rule, step)
+    # Clamp before the cast, in a type that holds the limit: a wide step must not wrap around.
+    if jnp.iinfo(step.dtype).max > STEP_LIMIT:
+        step = step.clip(0, STEP_LIMIT)
+    return step.astype(np.int32).clip(0)
+
+
+def steps_from_fraction(fraction: float, total_steps: int) -> int:
+    """Steps in a fraction of a run: ``floor(fraction * total_steps + 1/2)``.
+
+    The fraction is read to six decimals. A binary float cannot hold most decimals, so a tie such as 0.145 * 100 falls
+    to either side depending on precision; read as 145000 millionths it is exactly 14.5, which rounds up, here in
+    float64 and inside a compiled float32 program alike.
+
+    Args:
+        fraction: in [0, 1].
+        total_steps: length of the run in optimizer updates, at least 1.
+
+    Raises:
+        ScheduleError: for a fraction or a length that is not such a number.
+    """
+    owner = "steps_from_fraction"
+    number = isinstance(fraction, float | int | np.floating | np.integer)
+    if not number or isinstance(fraction, bool) or not 0 <= fraction <= 1:
+        fail(owner, "fraction", "in [0, 1]", fraction)
+    is_int = isinstance(total_steps, int | np.integer) and not isinstance(total_steps, bool)
+    if not is_int or total_steps < 1:
+        fail(owner, "total_steps", "a positive int", total_steps)
+    return int(rounded_share(float(fraction), int(total_steps)))
+
+
+def rounded_share(fraction: float, total_steps: float) -> float:
+    """`steps_from_fraction` without its checks; UNKNOWN if either argument is."""
+    if math.isnan(fraction) or math.isnan(total_steps):
+        return UNKNOWN
+    # In float32, as `traced_share` reads it, so that both take every fraction to the same millionths.
+    millionths = int(np.rint(np.float32(fraction) * np.float32(_MILLION)))
+    return (millionths * int(total_steps) + _MILLION // 2) // _MILLION
+
+
+def traced_share(fraction: Number, total_steps: Steps) -> jax.Array:
+    """`steps_from_fraction` for arrays and tracers; the gradient with respect to `fraction` is zero.
+
+    Args:
+        fraction: float array; clamped to [0, 1].
+        total_steps: int32 array, for which the result is exact, or float array, which gradients need.
+
+    Returns:
+        int32 for integer `total_steps`, else a float; the broadcast shape of the arguments.
+    """
+    scaled = jnp.clip(jnp.asarray(fraction, jnp.float32), 0, 1) * np.float32(_MILLION)
+    millionths = jnp.round(scaled).astype(jnp.int32)
+    total_steps = jnp.asarray(total_steps)
+    if jnp.issubdtype(total_steps.dtype, np.floating):
+        return jnp.floor(millionths * total_steps / _MILLION + 0.5)
+    # millionths * total_steps needs 51 bits. With total_steps split into millions and a rest, and millionths into
+    # thousands and units, no partial product passes 2**31. lax divides without the sign handling of the operators.
+    thousand, million = np.int32(1000), np.int32(_MILLION)
+    millions, rest = lax.div(total_steps, million), lax.rem(total_steps, million)
+    thousands, units = lax.div(millionths, thousand), lax.rem(millionths, thousand)
+    high, low = thousands * rest, units * rest
+    carry = lax.div(lax.rem(high, thousand) * thousand + low + million // 2, million)
+    return millionths * millions + lax.div(high, thousand) + carry
+
+
+def real(number: Number) -> jax.Array:
+    """`number` in the float type of schedules: float32, or float64 under x64."""
+    return jnp.asarray(number, jnp.result_type(float))
+
+
+def canonical(leaf: Number) -> jax.Array:
+    """A field as a schedule computes with it: integers as int32, floats in the float type."""
+    array = jnp.asarray(leaf)
+    return array.astype(jnp.int32) if jnp.issubdtype(array.dtype, np.integer) else real(array)

@@ -1,0 +1,60 @@
+"""The table of schedules that a study can name."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lrstudy.schedules.base import VERSION, Schedule, check_names
+from lrstudy.schedules.checks import fail, one_of
+from lrstudy.schedules.constant import Constant
+from lrstudy.schedules.cosine import Cosine
+from lrstudy.schedules.cyclic_cosine import CyclicCosine
+from lrstudy.schedules.linear import Linear
+from lrstudy.schedules.polynomial import Polynomial
+from lrstudy.schedules.wsd import WSD
+from lrstudy.schedules.wsds import WSDS
+
+TABLE: dict[str, type[Schedule]] = {
+    "Constant": Constant,
+    "Linear": Linear,
+    "Cosine": Cosine,
+    "Polynomial": Polynomial,
+    "WSD": WSD,
+    "WSDS": WSDS,
+    "CyclicCosine": CyclicCosine,
+}
+
+
+def to_dict(schedule: Schedule) -> dict[str, Any]:
+    """``schedule.to_dict()``: JSON-able data from which `from_dict` makes an equal schedule.
+
+    Raises:
+        ScheduleError: if an argument of the schedule is a tracer or an array of more than one number.
+    """
+    return schedule.to_dict()
+
+
+def from_dict(data: Mapping[str, Any]) -> Schedule:
+    """Makes the schedule that `to_dict` wrote, or that a person did.
+
+    Args:
+        data: "name", a key of `TABLE`; "version", which may be left out; and the arguments of the class. Lists stand
+            for tuples.
+
+    Raises:
+        ScheduleError: for an unknown name, version or argument, with the nearest name; for a missing or a bad argument.
+    """
+    if not isinstance(data, Mapping):
+        fail("from_dict", "data", "a mapping with the key 'name'", data)
+    arguments = dict(data)
+    name, version = arguments.pop("name", None), arguments.pop("version", VERSION)
+    if not isinstance(name, str) or name not in TABLE:
+        fail("from_dict", "name", one_of(TABLE, name), name)
+    if version != VERSION:
+        fail(name, "version", str(VERSION), version)
+    cls = TABLE[name]
+    check_names(cls, arguments)
+    for field in dataclasses.fields(cls):
+        if field.default is dataclasses.MISSING and field.name not in arguments:
+            fail(name, field.name, "given", None)
+    return cls(**arguments)

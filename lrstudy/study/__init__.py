@@ -1,0 +1,1 @@
+"""Configuration, plan, run, claims, report and the command line of a study."""

@@ -1,0 +1,152 @@
+"""Fields of a configuration that can be one of several classes: their tables, their arguments, their construction."""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from lrstudy import models, optimizers, schedules, tasks
+from lrstudy.study.errors import ConfigError, one_of
+
+TABLES: dict[str, Mapping[str, Any]] = {
+    "task": tasks.TABLE,
+    "model": models.TABLE,
+    "optimizer": optimizers.TABLE,
+    "schedule": schedules.TABLE,
+}
+KINDS = tuple(TABLES)
+_DECIDED_ELSEWHERE = {"task": {"model"}, "model": {"parent", "name", "vocabulary", "context", "outputs"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """One argument of a class that a configuration can name.
+
+    Attributes:
+        type: ``int, float, bool, str``, or ``tuple[float, ...]`` and the like.
+        optional: whether ``None`` is a value.
+        default: ``dataclasses.MISSING`` where the argument must be given.
+    """
+
+    type: Any
+    optional: bool
+    default: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A class by its name in a table, with the arguments given so far; it is built when a run is resolved.
+
+    Attributes:
+        name: row of the table.
+        arguments: argument name to plain value.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def with_argument(self, name: str, value: Any) -> "Choice":
+        """A copy with one argument changed."""
+        return dataclasses.replace(self, arguments={**self.arguments, name: value})
+
+    def renamed(self, kind: str, name: str) -> "Choice":
+        """Another class, keeping the arguments that it shares with this one."""
+        known = arguments_of(kind, name)
+        return Choice(name, {k: v for k, v in self.arguments.items() if k in known})
+
+
+def choice(kind: str, name: str, **arguments: Any) -> Choice:
+    """A choice whose names have been checked.
+
+    Raises:
+        ConfigError: an unknown class or argument.
+    """
+    known = arguments_of(kind, name)
+    for argument in arguments:
+        if argument not in known:
+            raise one_of(f"an argument of {kind} {name}", argument, known)
+    return Choice(name, arguments)
+
+
+@functools.cache
+def arguments_of(kind: str, name: str) -> Mapping[str, Argument]:
+    """The arguments of a class, in order.
+
+    Raises:
+        ConfigError: the table has no such row.
+    """
+    if name not in TABLES[kind]:
+        raise one_of(kind, name, TABLES[kind])
+    row = TABLES[kind][name]
+    if kind == "optimizer":
+        return {k: Argument(type(v), False, v) for k, v in row.defaults.items()}
+    hints = typing.get_type_hints(row)
+    skipped = _DECIDED_ELSEWHERE.get(kind, set())
+    fields = [f for f in dataclasses.fields(row) if f.init and f.name not in skipped]
+    return {f.name: _argument(hints[f.name], f.default) for f in fields}
+
+
+def build(kind: str, chosen: Choice, **decided: Any) -> Any:
+    """The object that a choice stands for.
+
+    Args:
+        kind: table.
+        chosen: row and arguments.
+        **decided: arguments that another part of the configuration decides.
+
+    Raises:
+        ConfigError: the class refuses its arguments; the message is the class's own.
+    """
+    known = arguments_of(kind, chosen.name)
+    unknown = [name for name in chosen.arguments if name not in known]
+    if unknown:
+        raise one_of(f"an argument of {kind} {chosen.name}", unknown[0], known)
+    given = {**chosen.arguments, **decided}
+    missing = [n for n, a in known.items() if a.default is dataclasses.MISSING and n not in given]
+    if missing:
+        raise ConfigError(f"{kind}.{missing[0]} must be given for {chosen.name}")
+    try:
+        return TABLES[kind][chosen.name](**given)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def column_value(value: Any) -> Any:
+    """A field's value as a plain Python value that JSON and parquet hold."""
+    if isinstance(value, np.generic | jax.Array | np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [column_value(v) for v in value]
+    return value
+
+
+def columns_of(kind: str, name: str, built: Any) -> dict[str, Any]:
+    """Dotted path to value for a built object; the path of the kind itself holds the row's name."""
+    fields = {f"{kind}.{field}": column_value(getattr(built, field)) for field in arguments_of(kind, name)}
+    return {kind: name, **fields}
+
+
+def _argument(hint: Any, default: Any) -> Argument:
+    """Reads an annotation: a union is the first plain type in it, optional if it holds ``None``."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) or _is_union(hint) else (hint,)
+    plain = [o for o in options if o in (int, float, bool, str) or typing.get_origin(o) is tuple]
+    if not plain:
+        raise TypeError(f"no plain type in the annotation {hint!r}")
+    return Argument(plain[0], type(None) in options, default)
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Union
+
+
+def is_module(value: Any) -> bool:
+    """Whether a value is a linen module."""
+    return isinstance(value, nn.Module)

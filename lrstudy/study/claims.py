@@ -1,0 +1,123 @@
+"""Claims: a statement, how it is measured from records, a threshold fixed before the run, and whether it holds."""
+
+import dataclasses
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lrstudy.study.records import Records
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A number with its uncertainty.
+
+    Attributes:
+        value: what is compared with the threshold.
+        n: independent samples behind it (seeds, or chains times seeds).
+        low: lower end of the 95% interval; NaN where there is no noise to speak of.
+        high: upper end.
+    """
+
+    value: float
+    n: int
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What a paper says, as a comparison of one number with a threshold.
+
+    Attributes:
+        claim_id: starts with the letter that the study's plan gives it.
+        statement: in words.
+        source: where the paper says it.
+        parts: the parts whose records it needs.
+        measure: records to a number.
+        comparison: one of ``< <= > >=``.
+        threshold: fixed before the run.
+    """
+
+    claim_id: str
+    statement: str
+    source: str
+    parts: tuple[str, ...]
+    measure: Callable[["Records"], Measurement]
+    comparison: str
+    threshold: float
+
+    def decide(self, records: "Records") -> dict[str, Any]:
+        """The claim's entry of ``claims.json``; a number that could not be measured does not hold."""
+        measured = self.measure(records)
+        holds = bool(np.isfinite(measured.value)) and _COMPARISONS[self.comparison](measured.value, self.threshold)
+        return {
+            "id": self.claim_id,
+            "statement": self.statement,
+            "source": self.source,
+            "measured": _finite(measured.value),
+            "comparison": self.comparison,
+            "threshold": self.threshold,
+            "holds": holds,
+            "n": measured.n,
+            "ci_low": _finite(measured.low),
+            "ci_high": _finite(measured.high),
+        }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def mean_interval(samples: Sequence[float] | np.ndarray) -> Measurement:
+    """Mean with Student's 95% interval over independent samples."""
+    from scipy import stats
+
+    values = np.asarray(samples, dtype=np.float64)
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Measurement(mean, len(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Measurement(mean, len(values), mean - half, mean + half)
+
+
+def paired(
+    first: np.ndarray, second: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Measurement:
+    """A statistic of two samples that share their seeds: computed on the means, with an interval over the seeds.
+
+    Args:
+        first: one value a seed.
+        second: one value a seed, in the same order.
+        statistic: works elementwise; on the means it gives the value, on the seeds the interval.
+    """
+    value = float(statistic(np.mean(first), np.mean(second)))
+    spread = mean_interval(statistic(first, second))
+    return Measurement(value, spread.n, spread.low, spread.high)
+
+
+def table(entries: Sequence[dict[str, Any]]) -> str:
+    """The claims as text of fixed columns."""
+    lines = [
+        f"{'claim':<6} {'holds':<6} {'measured':>10}    {'threshold':>9}  {'95% interval':<22} {'n':>4}  statement"
+    ]
+    for entry in entries:
+        interval = "" if entry["ci_low"] is None else f"[{entry['ci_low']:.4g}, {entry['ci_high']:.4g}]"
+        measured = "none" if entry["measured"] is None else f"{entry['measured']:.4g}"
+        verdict = "yes" if entry["holds"] else "NO"
+        lines.append(
+            f"{entry['id']:<6} {verdict:<6} {measured:>10} {entry['comparison']:>2} {entry['threshold']:>9.4g}  "
+            f"{interval:<22} {entry['n']:>4}  {entry['statement']}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,229 @@
+"""The configuration of one run, and what it resolves to."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from lrstudy import optimizers, tasks
+from lrstudy.schedules import Schedule, from_dict
+from lrstudy.study import choices
+from lrstudy.study.choices import KINDS, Choice
+from lrstudy.study.errors import ConfigError, one_of
+from lrstudy.training.program import Hyperparameters
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One run, before defaults that depend on other fields are filled in.
+
+    Attributes:
+        task: what is trained.
+        schedule: learning rate of every update.
+        optimizer: row of ``optimizers.TABLE``.
+        model: ``None``: the task's first fitting model.
+        steps: optimizer updates.
+        seed: of initialisation, data order and step randomness.
+        clip_norm: largest global gradient norm; ``None``: no clipping.
+        record_every: steps between metric rows.
+        evaluate_every: steps between evaluations; 0: only the final parameters.
+    """
+
+    task: Choice
+    schedule: Choice
+    optimizer: Choice
+    model: Choice | None = None
+    steps: int = 1000
+    seed: int = 0
+    clip_norm: float | None = None
+    record_every: int = 10
+    evaluate_every: int = 0
+
+
+PLAIN_FIELDS: dict[str, choices.Argument] = {
+    "steps": choices.Argument(int, False, 1000),
+    "seed": choices.Argument(int, False, 0),
+    "clip_norm": choices.Argument(float, True, None),
+    "record_every": choices.Argument(int, False, 10),
+    "evaluate_every": choices.Argument(int, False, 0),
+}
+
+
+def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
+    """A copy with one leaf, or one whole choice, changed.
+
+    Args:
+        config: the run.
+        path: ``seed``, ``schedule`` or ``schedule.peak``.
+        value: a plain value; for a choice a ``Choice`` or a row's name, which keeps the arguments that both share.
+
+    Raises:
+        ConfigError: no such path.
+    """
+    kind, _, argument = path.partition(".")
+    if not argument and kind in PLAIN_FIELDS:
+        return dataclasses.replace(config, **{kind: value})
+    if kind not in KINDS:
+        raise one_of("a path", path, (*PLAIN_FIELDS, *KINDS))
+    current = default_model(config) if kind == "model" and config.model is None else getattr(config, kind)
+    if argument:
+        known = choices.arguments_of(kind, current.name)
+        if argument not in known:
+            raise one_of(f"an argument of {kind} {current.name}", argument, known)
+        return dataclasses.replace(config, **{kind: current.with_argument(argument, value)})
+    if isinstance(value, str):
+        value = Choice(value) if current is None else current.renamed(kind, value)
+    return dataclasses.replace(config, **{kind: value})
+
+
+def default_model(config: RunConfig) -> Choice | None:
+    """The first model that fits the task; ``None`` for a landscape."""
+    choices.arguments_of("task", config.task.name)
+    names = tasks.TABLE[config.task.name].model_names
+    return Choice(names[0]) if names else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run with every value filled in.
+
+    Attributes:
+        config: what it was resolved from.
+        columns: dotted path to plain value of every leaf, the facts of the task's data included.
+        schedule: built.
+        task: built, its model inside.
+        optimizer: hyperparameters by name.
+    """
+
+    config: RunConfig
+    columns: Mapping[str, Any]
+    schedule: Schedule
+    task: tasks.Task
+    optimizer: Mapping[str, Any]
+
+    @functools.cached_property
+    def run_id(self) -> str:
+        """Digest of the columns: the same configuration is the same run, whoever asks for it."""
+        text = json.dumps(self.columns, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def hyperparameters(self) -> Hyperparameters:
+        """The numbers of the run's lane."""
+        numbers = {k: v for k, v in self.optimizer.items() if _is_traced(v)}
+        config = self.config
+        return Hyperparameters(self.schedule, self.task, numbers, config.clip_norm, config.seed, config.steps)
+
+    @property
+    def static_optimizer(self) -> tuple[tuple[str, Any], ...]:
+        """Hyperparameters that are part of the program: whatever is not a real number."""
+        return tuple((k, v) for k, v in sorted(self.optimizer.items()) if not _is_traced(v))
+
+
+def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransformation:
+    """The run's transform with the numbers of ``hparams``, which may be traced."""
+    row = optimizers.TABLE[run.config.optimizer.name]
+    transform = row.build(hparams.schedule, **hparams.optimizer, **dict(run.static_optimizer))
+    if hparams.clip_norm is None:
+        return transform
+    return optax.chain(optax.clip_by_global_norm(hparams.clip_norm), transform)
+
+
+def resolve(config: RunConfig) -> Run:
+    """Fills in every value and builds the parts.
+
+    Raises:
+        ConfigError: a value is out of range or names nothing; the message has the path, the rule and the value.
+    """
+    _check_plain(config)
+    task, model = _task(config)
+    schedule = _schedule(config)
+    known = choices.arguments_of("optimizer", config.optimizer.name)
+    unknown = set(config.optimizer.arguments) - set(known)
+    if unknown:
+        raise one_of(f"an argument of optimizer {config.optimizer.name}", min(unknown), known)
+    optimizer = {**{k: a.default for k, a in known.items()}, **config.optimizer.arguments}
+    columns = {name: getattr(config, name) for name in PLAIN_FIELDS}
+    columns |= choices.columns_of("schedule", config.schedule.name, schedule)
+    columns |= choices.columns_of("task", config.task.name, task)
+    columns |= {f"task.{k}": v for k, v in task.facts().items()}
+    if model is not None:
+        columns |= choices.columns_of("model", model.name, task.model)
+    columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
+    return Run(config, columns, schedule, task, optimizer)
+
+
+def trunk_of(run: Run) -> tuple[RunConfig, int] | None:
+    """The run that this one branches from and the step at which it does; ``None`` if it starts at its own beginning."""
+    trunk = run.schedule.trunk()
+    if trunk is None or trunk[1] < 1 or trunk[1] >= run.config.steps:
+        return None
+    schedule, step = trunk
+    known = choices.arguments_of("schedule", type(schedule).__name__)
+    arguments = {name: getattr(schedule, name) for name in known}
+    chosen = Choice(type(schedule).__name__, arguments)
+    return dataclasses.replace(run.config, schedule=chosen, steps=step), step
+
+
+def schedule_of(columns: Mapping[str, Any]) -> Schedule:
+    """The schedule that a record's columns describe."""
+    prefix = "schedule."
+    fields = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
+    return from_dict({"name": columns["schedule"], **fields})
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, float)
+
+
+def _check_plain(config: RunConfig) -> None:
+    for name, lowest in (("steps", 1), ("seed", 0), ("record_every", 1), ("evaluate_every", 0)):
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**31:
+            raise ConfigError(f"{name} must be an int of at least {lowest}, got {value!r}")
+    if config.clip_norm is not None and not config.clip_norm > 0:
+        raise ConfigError(f"clip_norm must be a positive number or none, got {config.clip_norm!r}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _build_task(name: str, arguments: str, model: str, model_arguments: str) -> tasks.Task:
+    """The task of these arguments (as JSON); the same object every time, so that lanes share one structure."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(arguments).items()}
+    task = choices.build("task", Choice(name, given))
+    if not model:
+        return task
+    if model not in task.model_names:
+        raise one_of(f"the model of task {name}", model, task.model_names)
+    module = choices.build("model", Choice(model, json.loads(model_arguments)), **task.model_arguments())
+    return dataclasses.replace(task, model=module)
+
+
+def _task(config: RunConfig) -> tuple[tasks.Task, Choice | None]:
+    """The built task and the choice of the model that it holds."""
+    model = default_model(config) if config.model is None else config.model
+    name, given = (model.name, dict(model.arguments)) if model else ("", {})
+    arguments = json.dumps(dict(config.task.arguments), sort_keys=True)
+    task = _build_task(config.task.name, arguments, name, json.dumps(given, sort_keys=True))
+    try:
+        task.facts()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return task, model
+
+
+def _schedule(config: RunConfig) -> Schedule:
+    """The schedule; what a schedule needs and the user did not say follows from the run's length."""
+    chosen = config.schedule
+    known = choices.arguments_of("schedule", chosen.name)
+    given = dict(chosen.arguments)
+    if "total_steps" in known and "total_steps" not in given:
+        given["total_steps"] = config.steps
+    if "ends" in known and "ends" not in given:
+        given["ends"] = tuple(end for end in (config.steps // 4, config.steps // 2, config.steps) if end)
+    if chosen.name == "WSD" and not {"decay_steps", "decay_fraction"} & set(given):
+        given["decay_fraction"] = 0.1
+    return choices.build("schedule", Choice(chosen.name, given))

@@ -1,0 +1,44 @@
+"""The curved river from above, with the paths of single chains."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrstudy.study.figures.style import COLOURS, panels
+from lrstudy.study.records import Records
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def trajectories(series: Mapping[str, Records], curvature: float, slope: float) -> "Figure":
+    """The loss as filled contours, the river as a line, and each schedule's first chain of its first seed.
+
+    Args:
+        series: legend label to records of a curved river.
+        curvature: of the hills.
+        slope: of the river.
+    """
+    figure, axes = panels(1, 1, height=3.6)
+    axis = axes[0, 0]
+    paths = {}
+    for label, records in series.items():
+        x, y = (records.curves(f"first_chain_{name}").iloc[:, 0].to_numpy() for name in ("x", "y"))
+        paths[label] = (x, y)
+    everything = np.concatenate([np.stack(path, axis=1) for path in paths.values()])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    margin = 0.08 * (high - low) + 1e-3
+    xs = np.linspace(low[0] - margin[0], high[0] + margin[0], 160)
+    ys = np.linspace(low[1] - margin[1], high[1] + margin[1], 160)
+    grid_x, grid_y = np.meshgrid(xs, ys)
+    loss = 0.5 * curvature * (grid_y - np.sin(grid_x)) ** 2 - slope * grid_x
+    filled = axis.contourf(grid_x, grid_y, loss, levels=24, cmap="Greys", alpha=0.7)
+    figure.colorbar(filled, ax=axis, label="loss")
+    axis.plot(xs, np.sin(xs), color="black", linewidth=0.8, linestyle=":", label="river")
+    for (label, (x, y)), colour in zip(paths.items(), COLOURS * len(paths), strict=False):
+        axis.plot(x, y, color=colour, linewidth=0.7, alpha=0.8)
+        axis.plot(x[-1], y[-1], "o", color=colour, markersize=5, label=f"{label} (end)")
+    axis.set(xlabel="x, along the river", ylabel="y, across the river", ylim=(ys[0], ys[-1]))
+    axis.legend(fontsize=8, loc="upper left")
+    return figure

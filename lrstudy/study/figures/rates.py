@@ -1,0 +1,67 @@
+"""A loss against the peak learning rate, with its optimum."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrstudy.parametrization import Optimum, optimal_learning_rate
+from lrstudy.study.figures.style import COLOURS, band, panels
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def optimum_of(losses: "pd.DataFrame") -> Optimum | None:
+    """The optimum of the mean over seeds; ``None`` if every rate diverged.
+
+    Args:
+        losses: rates (index) by seeds (columns); NaN where a run diverged, which makes its rate's mean infinite.
+    """
+    means = losses.mean(axis=1, skipna=False).fillna(np.inf)
+    if not np.isfinite(means).any():
+        return None
+    return optimal_learning_rate(means.index.to_list(), means.to_list())
+
+
+def loss_against_rate(
+    series: Mapping[str, "pd.DataFrame"], ylabel: str, xlabel: str = "peak learning rate"
+) -> "Figure":
+    """One line a series with its range over seeds; the optimum is marked, and called out if it sits on the grid's edge.
+
+    Args:
+        series: legend label to losses, rates (index) by seeds (columns), NaN where a run diverged.
+        ylabel: the loss with units.
+        xlabel: what is swept.
+    """
+    figure, axes = panels(1, 1, height=3.4)
+    axis: Axes = axes[0, 0]
+    warnings = []
+    for (label, unsorted), colour in zip(series.items(), COLOURS * len(series), strict=False):
+        losses = unsorted.sort_index()
+        band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
+        axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
+        _mark_diverged(axis, losses, colour)
+        optimum = optimum_of(losses)
+        if optimum is None:
+            warnings.append(f"{label}: every rate diverged")
+            continue
+        axis.axvline(optimum.value, color=colour, linewidth=0.8, linestyle=":")
+        if optimum.on_edge:
+            beyond = "below" if optimum.value == losses.index.min() else "above"
+            warnings.append(f"{label}: the best rate {optimum.value:.3g} is on the grid's edge; extend it {beyond}")
+    axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    axis.legend(fontsize=8, title="line: mean over seeds; band: range; dotted: optimum", title_fontsize=7)
+    if warnings:
+        axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
+    return figure
+
+
+def _mark_diverged(axis: "Axes", losses: "pd.DataFrame", colour: str) -> None:
+    """A cross at the top of the axes for every rate at which a seed diverged."""
+    diverged = losses.index[losses.isna().any(axis=1)]
+    if len(diverged):
+        transform = axis.get_xaxis_transform()
+        axis.plot(diverged, np.full(len(diverged), 0.97), "x", color=colour, markersize=6, transform=transform)

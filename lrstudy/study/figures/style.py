@@ -1,0 +1,62 @@
+"""The looks that all figures share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6C42")
+SETTINGS = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "lrstudy",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+
+
+def panels(rows: int, columns: int, width: float = 7.0, height: float = 2.4) -> tuple["Figure", np.ndarray]:
+    """A figure of ``rows`` x ``columns`` axes, each ``height`` inches high, without any global state."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: str, dashed: bool = False) -> None:
+    """Mean over seeds as a line and the range over seeds as a band.
+
+    Args:
+        axes: to draw on.
+        x: positions, shape (points,).
+        samples: shape (points, seeds).
+        label: for the legend.
+        colour: of line and band.
+        dashed: for a second quantity of the same run.
+    """
+    mean = np.nanmean(samples, axis=1)
+    axes.plot(x, mean, label=label, color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
+    if samples.shape[1] > 1:
+        low, high = np.nanmin(samples, axis=1), np.nanmax(samples, axis=1)
+        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Writes an SVG that is the same for the same records."""
+    import matplotlib as mpl
+
+    from lrstudy.study.workdir import replacing
+
+    with mpl.rc_context(SETTINGS), replacing(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})

@@ -1,0 +1,208 @@
+"""``python -m experiments.<name>``: flags in, a study in a folder out, an exit code that says how it went."""
+
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+
+from lrstudy.study.command import Command, parse, read_command
+from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.experiment import Experiment
+
+OK, RUN_FAILED, BAD_COMMAND, CLAIM_FAILED, STOPPED = 0, 1, 2, 3, 75
+
+FLAGS = flags.FLAGS
+
+
+def define_common_flags(values: flags.FlagValues) -> None:
+    """The flags that every experiment has."""
+    module = {"flag_values": values, "module_name": sys.argv[0]}
+    flags.DEFINE_string("preset", "cpu", "smoke (seconds), cpu (minutes), gpu or paper", **module)
+    flags.DEFINE_string("workdir", None, "the study's folder", **module)
+    flags.DEFINE_bool("dry_run", False, "print what would be trained and what it costs, and train nothing", **module)
+    flags.DEFINE_string("shard", "1/1", "k/n: train the k-th of n shares of the study", **module)
+    flags.DEFINE_bool("report_only", False, "rebuild claims, figures and report from the folder", **module)
+    flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
+    flags.DEFINE_enum("executor", "auto", ["auto", "vmap", "map"], "how lanes are trained", **module)
+    flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
+    flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
+
+
+def main(experiment: Experiment) -> None:
+    """Runs an experiment's command line; does not return."""
+    define_common_flags(FLAGS)
+
+    def flags_parser(argv: Sequence[str]) -> list[str]:
+        try:
+            return parse(experiment, argv, FLAGS)
+        except ConfigError as error:
+            _refuse(error)
+        except SystemExit:
+            # absl prints its help and leaves with 1, which here means that a run failed.
+            sys.exit(OK)
+
+    def entry(argv: Sequence[str]) -> None:
+        del argv
+        if not FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # orbax tells every step of a save
+        try:
+            sys.exit(_study(experiment, read_command(experiment, FLAGS)))
+        except ConfigError as error:
+            _refuse(error)
+        except StudyError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(RUN_FAILED)
+
+    app.run(entry, flags_parser=flags_parser)
+
+
+def _refuse(error: ConfigError) -> Any:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(BAD_COMMAND)
+
+
+def _study(experiment: Experiment, command: Command) -> int:
+    """Plans and does what the flags ask for; returns the exit code."""
+    from lrstudy.study.plan import make_plan, shard_of
+    from lrstudy.study.store import begun_groups
+    from lrstudy.study.workdir import Workdir
+
+    index, count = _shard(FLAGS.shard)
+    if FLAGS.workdir is None and not FLAGS.dry_run:
+        raise ConfigError("workdir must be given: --workdir=DIR")
+    workdir = Workdir(Path(FLAGS.workdir or "."))
+    if FLAGS.report_only:
+        workdir.check(must_exist=True)
+        return _report(experiment, workdir)
+    if not FLAGS.dry_run:
+        workdir.check()
+    begun = [] if FLAGS.dry_run else [group["runs"] for group in begun_groups(workdir).values()]
+    plan = make_plan(command.parts, begun)
+    if FLAGS.dry_run:
+        from lrstudy.study.dry_run import describe
+
+        print(describe(shard_of(plan, index, count)))
+        return OK
+    with workdir.locked((index, count)):
+        return _train(experiment, command, workdir, plan)
+
+
+def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) -> int:
+    """Trains what is missing and concludes."""
+    from lrstudy.study.plan import shard_of
+    from lrstudy.study.run import Launch, say
+    from lrstudy.study.trainer import PreemptedError, Settings
+    from lrstudy.study.workdir import read_json, write_json
+    from lrstudy.training.checkpoint import CheckpointError
+
+    use_compilation_cache()
+    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, say)
+    header = {
+        "experiment": experiment.name,
+        "preset": command.preset,
+        "command": shlex.join(["python", "-m", f"experiments.{experiment.name}", *sys.argv[1:]]),
+        "config": nested(plan),
+        "versions": versions(),
+        "devices": devices(),
+    }
+    share = shard_of(plan, *_shard(FLAGS.shard)).groups
+    launch = Launch(experiment, plan, share, workdir, settings, header)
+    missing = launch.missing()
+    if not missing and read_json(workdir.plan) == plan.to_json() and workdir.report.is_file():
+        print(f"nothing to do: all {len(plan.runs())} runs are finished")
+        return _say_conclusion(read_json(workdir.claims)["claims"], workdir)
+    try:
+        write_json(workdir.config, header)
+        write_json(workdir.plan, plan.to_json())
+        began = time.monotonic()
+        failed = launch.run()
+    except PreemptedError:
+        say(f"stopped after saving; the same command goes on from there ({workdir.root})")
+        return STOPPED
+    except (CheckpointError, OSError) as error:
+        raise StudyError(str(error)) from error
+    say(f"trained in {time.monotonic() - began:.0f} s")
+    code = _conclude(experiment, workdir, header)
+    return RUN_FAILED if failed else code
+
+
+def _report(experiment: Experiment, workdir: Any) -> int:
+    from lrstudy.study.workdir import read_json
+
+    return _conclude(experiment, workdir, read_json(workdir.config))
+
+
+def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:
+    from lrstudy.study.run import conclude
+
+    return _say_conclusion(conclude(experiment, workdir, header), workdir)
+
+
+def _say_conclusion(entries: Sequence[dict[str, Any]], workdir: Any) -> int:
+    """Prints the claims and the report's path; returns the exit code."""
+    from lrstudy.study.claims import table
+
+    if entries:
+        print(table(entries))
+    print(f"report: {workdir.report}")
+    holds = all(entry["holds"] for entry in entries)
+    return OK if holds or not FLAGS.require_claims else CLAIM_FAILED
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard must be k/n with 1 <= k <= n, got {text!r}")
+    return index, count
+
+
+def nested(plan: Any) -> dict[str, Any]:
+    """The configuration leaves that all runs of a part share, nested by their paths."""
+    runs = plan.runs()
+    tree: dict[str, Any] = {}
+    for name, ids in plan.parts.items():
+        columns = [runs[run_id].columns for run_id in ids]
+        shared = {k: v for k, v in columns[0].items() if all(c.get(k) == v for c in columns)} if columns else {}
+        part: dict[str, Any] = {}
+        for path, value in shared.items():
+            kind, _, argument = path.partition(".")
+            if argument:
+                part.setdefault(kind, {})[argument] = value
+            else:
+                part[kind] = {"name": value} if any(p.startswith(f"{kind}.") for p in shared) else value
+        tree |= {name: part} if name else part
+    return tree
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    import platform
+    from importlib import metadata
+
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    from lrstudy import __version__
+
+    return {"lrstudy": __version__, "python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+
+
+def devices() -> list[str]:
+    """The devices that train."""
+    import jax
+
+    return [f"{d.platform}: {d.device_kind}" for d in jax.local_devices()]
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs under the user's cache folder, so that a second start does not compile."""
+    import jax
+
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    jax.config.update("jax_compilation_cache_dir", str(base / "lrstudy" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,70 @@
+"""Measurements on finished parameters that need the task again; what they find becomes a record."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrstudy.study.config import Run
+from lrstudy.study.plan import Branch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a probe may ask for.
+
+    Attributes:
+        runs: the part's runs.
+        branches: run id to the run and step that it branched from.
+        params: ``(run_id, step) -> parameters`` after so many updates, from a checkpoint or computed anew.
+    """
+
+    runs: Sequence[Run]
+    branches: Mapping[str, Branch]
+    params: Callable[[str, int], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A measurement after a part has been trained.
+
+    Attributes:
+        name: of the table, in ``probes/<name>.parquet``.
+        part: the part it looks at.
+        measure: context to a table.
+    """
+
+    name: str
+    part: str
+    measure: Callable[[Context], "pd.DataFrame"]
+
+
+def losses_between(run: Run, start: Any, end: Any, shares: Sequence[float]) -> Mapping[str, np.ndarray]:
+    """The task's evaluation along the straight line from one parameter tree to another.
+
+    Args:
+        run: whose task evaluates.
+        start: parameters at share 0.
+        end: parameters at share 1.
+        shares: where to evaluate; below 0 and above 1 extends the line.
+
+    Returns:
+        Metric name to one value a share.
+    """
+    data = jax.device_put(run.task.load())
+
+    @jax.jit
+    def along(shares: jax.Array, start: Any, end: Any, data: Any) -> Any:
+        def at(share: jax.Array) -> Any:
+            params = jax.tree.map(lambda a, b: (1 - share) * a + share * b, start, end)
+            return run.task.evaluate(params, data)
+
+        return jax.lax.map(at, shares)
+
+    return jax.device_get(along(jnp.asarray(shares), start, end, data))

@@ -1,0 +1,60 @@
+"""What a person sees while a study trains."""
+
+import sys
+import time
+
+import numpy as np
+
+from lrstudy.training.loop import Chunk
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class Progress:
+    """A bar on a terminal, otherwise a plain line every ten seconds and at the end.
+
+    Args:
+        what: the group in a few words.
+        start: step that training starts from.
+        stop: step that it ends at.
+        lanes: runs trained side by side.
+    """
+
+    def __init__(self, what: str, start: int, stop: int, lanes: int) -> None:
+        from tqdm import tqdm
+
+        self._what, self._stop, self._lanes = what, stop, lanes
+        self._loss = float("nan")
+        self._said = time.monotonic()
+        self._steps, self._seconds = 0, 0.0
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=stop, initial=start, desc=what, unit="step", leave=True, dynamic_ncols=True)
+
+    def update(self, chunk: Chunk) -> None:
+        """Counts a chunk."""
+        losses = chunk.rows.get("loss", np.empty(0))
+        if len(losses):
+            self._loss = float(np.mean(losses[chunk.rows["step"] == chunk.rows["step"].max()]))
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{self._loss:.4g}", refresh=False)
+            self._bar.update(chunk.stop - chunk.start)
+            return
+        self._steps += chunk.stop - chunk.start
+        self._seconds += chunk.seconds
+        now = time.monotonic()
+        if now - self._said >= LINE_EVERY_SECONDS or chunk.stop == self._stop:
+            self._said = now
+            rate = self._steps / max(self._seconds, 1e-9)
+            left = (self._stop - chunk.stop) / rate
+            print(
+                f"{self._what}: step {chunk.stop}/{self._stop}, loss {self._loss:.4g}, "
+                f"{rate:.3g} steps/s x {self._lanes} runs, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()

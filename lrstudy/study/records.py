@@ -1,0 +1,123 @@
+"""The records of a study, as claims and figures read them."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrstudy.schedules import Schedule
+from lrstudy.study.config import schedule_of
+from lrstudy.study.errors import StudyError
+from lrstudy.study.store import begun_groups, read_rows, read_table
+from lrstudy.study.workdir import Workdir, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRUNK = "trunk"
+"""The ``parts`` column of a run that no part asked for and that serves as a trunk alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Everything that was recorded.
+
+    Attributes:
+        runs: one row a run: ``run_id``, ``parts`` (names, comma-separated), configuration, ``outcome``, final metrics.
+        metrics: one row a run and recorded step.
+        probes: probe name to its table.
+        parts: part name to run ids, in the order of the plan.
+    """
+
+    runs: "pd.DataFrame"
+    metrics: "pd.DataFrame"
+    probes: Mapping[str, "pd.DataFrame"]
+    parts: Mapping[str, tuple[str, ...]]
+
+    def part(self, name: str) -> "Records":
+        """The records of one part."""
+        ids = self.parts.get(name, ())
+        runs = self.runs.set_index("run_id").reindex([i for i in ids if i in set(self.runs["run_id"])]).reset_index()
+        return Records(runs, self.metrics[self.metrics["run_id"].isin(ids)], self.probes, {name: ids})
+
+    def where(self, **columns: Any) -> "Records":
+        """The records of the runs with these column values; ``__`` in a name stands for a dot.
+
+        Raises:
+            StudyError: no run fits.
+        """
+        runs = self.runs
+        for name, value in columns.items():
+            runs = runs[runs[name.replace("__", ".")] == value]
+        if not len(runs):
+            raise StudyError(f"no run has {columns}")
+        metrics = self.metrics[self.metrics["run_id"].isin(runs["run_id"])]
+        return Records(runs.reset_index(drop=True), metrics, self.probes, self.parts)
+
+    def final(self, metric: str) -> "pd.Series":
+        """A final metric, indexed and ordered by seed."""
+        return self.runs.set_index("seed")[metric].sort_index().astype(float)
+
+    def at_step(self, metric: str, step: int) -> "pd.Series":
+        """A metric at one recorded step, indexed and ordered by seed."""
+        rows = self.metrics[self.metrics["step"] == step].merge(self.runs[["run_id", "seed"]], on="run_id")
+        return rows.set_index("seed")[metric].sort_index().astype(float)
+
+    def curves(self, metric: str) -> "pd.DataFrame":
+        """A metric by step (rows) and seed (columns), without the steps at which it was not measured."""
+        rows = self.metrics[["run_id", "step", metric]].merge(self.runs[["run_id", "seed"]], on="run_id")
+        return rows.dropna(subset=[metric]).pivot_table(index="step", columns="seed", values=metric)
+
+    @functools.cached_property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedule of every run, rebuilt from its columns."""
+        names = [name for name in self.runs.columns if name == "schedule" or name.startswith("schedule.")]
+        rows = self.runs[["run_id", *names]].to_dict("records")
+        return {row.pop("run_id"): schedule_of({k: v for k, v in row.items() if not _missing(v)}) for row in rows}
+
+
+def _missing(cell: Any) -> bool:
+    import pandas as pd
+
+    return not isinstance(cell, list | np.ndarray) and bool(pd.isna(cell))
+
+
+def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Rows of plain values as a frame whose whole numbers stay whole where some rows have none."""
+    import pandas as pd
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kinds = {type(v) for v in values if v is not None}
+        dtype = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
+        columns[name] = pd.array(values, dtype=dtype) if dtype else values  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return pd.DataFrame(columns)
+
+
+def load(workdir: Workdir) -> Records:
+    """Reads a study from its folder.
+
+    Raises:
+        StudyError: a file is missing or damaged.
+    """
+    import pandas as pd
+
+    plan = read_json(workdir.plan)
+    if plan is None or not workdir.runs.is_file():
+        raise StudyError(f"'{workdir.root}' holds no finished study")
+    runs = read_table(workdir.runs)
+    groups = [group["group"] for group in plan["groups"]]
+    metrics = read_rows(workdir, groups)
+    probes = {p.stem: read_table(p) for p in sorted(workdir.probes.glob("[!.]*.parquet"))}
+    parts = {name: tuple(ids) for name, ids in plan["parts"].items()}
+    return Records(runs, pd.DataFrame(metrics), probes, parts)
+
+
+def done_runs(workdir: Workdir) -> dict[str, dict[str, Any]]:
+    """Run id to its outcome entry, for every run that is finished."""
+    finished = [group for group in begun_groups(workdir).values() if "outcomes" in group]
+    return {run_id: entry for group in finished for run_id, entry in zip(group["runs"], group["outcomes"], strict=True)}

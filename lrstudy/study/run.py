@@ -1,0 +1,184 @@
+"""Runs a planned study in its folder: trains what is missing, decides the claims as soon as they can be, reports."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from lrstudy.study import claims as claims_lib
+from lrstudy.study import records as records_lib
+from lrstudy.study.experiment import Experiment
+from lrstudy.study.plan import Group, Plan
+from lrstudy.study.probes import Context
+from lrstudy.study.records import Records
+from lrstudy.study.signals import StopRequest
+from lrstudy.study.store import begun_groups, read_rows, write_table
+from lrstudy.study.trainer import GroupTrainer, Settings
+from lrstudy.study.workdir import Workdir, write_json
+from lrstudy.training.program import Lane, to_host
+
+
+@dataclasses.dataclass
+class Launch:
+    """One launch of a study.
+
+    Attributes:
+        experiment: what is studied.
+        plan: its runs; with shards, all of them.
+        share: the groups that this process trains.
+        workdir: where.
+        settings: how.
+        header: what ``config.json`` and every claims file say about the launch.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    share: Sequence[Group]
+    workdir: Workdir
+    settings: Settings
+    header: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self._owner = {run.run_id: group for group in self.plan.groups for run in group.runs}
+        self._failed: dict[str, str] = {}
+        self._kept: tuple[tuple[str, int], Lane] | None = None
+
+    def run(self) -> int:
+        """Trains every missing run of the share and writes records, claims and figures.
+
+        Returns:
+            The number of runs that failed.
+
+        Raises:
+            PreemptedError: a stop was requested; everything is saved.
+        """
+        with StopRequest() as stop:
+            try:
+                self._train_all(stop)
+            finally:
+                self.write_runs()
+        return len(self._failed)
+
+    def missing(self) -> list[Group]:
+        """Groups of the share that are not finished."""
+        done = begun_groups(self.workdir)
+        return [group for group in self.share if "outcomes" not in done.get(group.group_id, {})]
+
+    def write_runs(self) -> None:
+        """Writes ``runs.parquet``: one row for every run that has been begun."""
+        begun = begun_groups(self.workdir)
+        part_names = {run_id: [] for run_id in self._owner}
+        for name, ids in self.plan.parts.items():
+            for run_id in ids:
+                part_names[run_id].append(name)
+        rows = []
+        for group in self.plan.groups:
+            record = begun.get(group.group_id)
+            if record is None:
+                continue
+            entries = record.get("outcomes", [{"outcome": "preempted"}] * len(group.runs))
+            for run, entry in zip(group.runs, entries, strict=True):
+                parts = records_lib.TRUNK if run.run_id in self.plan.trunks else ",".join(part_names[run.run_id])
+                outcome = "failed" if run.run_id in self._failed else entry["outcome"]
+                facts = {"run_id": run.run_id, "parts": parts, "group": group.group_id, "outcome": outcome}
+                metrics = {"updates": entry.get("updates"), **entry.get("metrics", {})}
+                rows.append({**facts, **run.columns, **metrics})
+        if rows:
+            write_table(self.workdir.runs, records_lib.runs_frame(rows))
+
+    def _train_all(self, stop: StopRequest) -> None:
+        """Part after part; what can be said is said as soon as its parts are there."""
+        remaining = self.missing()
+        for name in self.plan.parts:
+            for group in [g for g in remaining if g.part == name]:
+                self._train_group(group, stop)
+            self.write_runs()
+            self._probe(name, stop)
+            self._announce(name)
+
+    def _train_group(self, group: Group, stop: StopRequest) -> None:
+        trainer = GroupTrainer(group, self.workdir, self.settings, stop)
+        try:
+            trainer.train(functools.partial(self._trunk_lanes, group, stop), functools.partial(self._trunk_rows, group))
+        except jax.errors.JaxRuntimeError as error:
+            # The program itself failed, out of memory as a rule: these runs have failed, the study goes on.
+            reason = str(error).strip().splitlines()[0]
+            self._failed |= {run.run_id: reason for run in group.runs}
+            self.settings.warn(f"{len(group.runs)} runs of group {group.group_id} failed: {reason}")
+
+    def _trunk_lanes(self, group: Group, stop: StopRequest, lane: int) -> tuple[Lane, int]:
+        branch = (group.branches or ())[lane]
+        trunk = self._owner[branch.run_id]
+        place = [run.run_id for run in trunk.runs].index(branch.run_id)
+        return self._lanes_at(trunk, branch.step, stop), place
+
+    def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
+        """A group's lanes at one step, on the host; the last one asked for is kept, since its lanes are asked in turn."""
+        if self._kept is None or self._kept[0] != (group.group_id, step):
+            lanes = GroupTrainer(group, self.workdir, self.settings, stop).lanes_at(step)
+            self._kept = ((group.group_id, step), to_host(lanes))
+        return self._kept[1]
+
+    def _trunk_rows(self, group: Group) -> Any:
+        trunks = {self._owner[branch.run_id].group_id for branch in group.branches or ()}
+        return read_rows(self.workdir, sorted(trunks))
+
+    def _probe(self, part: str, stop: StopRequest) -> None:
+        """Runs the part's probes if they have not been run on exactly these runs."""
+        for probe in self.experiment.probes:
+            ids = self.plan.parts.get(part, ())
+            path = self.workdir.probes / f"{probe.name}.parquet"
+            if probe.part != part or path.exists() or not self._finished((part,)):
+                continue
+            runs = [run for run_id, run in self.plan.runs().items() if run_id in ids]
+            context = Context(runs, self.plan.branches(), functools.partial(self._params, stop))
+            write_table(path, probe.measure(context))
+
+    def _params(self, stop: StopRequest, run_id: str, step: int) -> Any:
+        group = self._owner[run_id]
+        place = [run.run_id for run in group.runs].index(run_id)
+        lanes = self._lanes_at(group, step, stop)
+        return jax.tree.map(lambda x: x[place], lanes.state.params)
+
+    def _finished(self, parts: Sequence[str]) -> bool:
+        done = records_lib.done_runs(self.workdir)
+        return all(run_id in done for name in parts for run_id in self.plan.parts.get(name, ()))
+
+    def _announce(self, part: str) -> None:
+        """Prints the claims that this part was the last to wait for."""
+        seen = list(self.plan.parts)[: list(self.plan.parts).index(part) + 1]
+        ready = [c for c in self.experiment.claims if part in c.parts and set(c.parts) <= set(seen)]
+        if ready and self._finished(seen):
+            found = records_lib.load(self.workdir)
+            print(claims_lib.table([claim.decide(found) for claim in ready]), flush=True)
+
+
+def decide(experiment: Experiment, records: Records) -> list[dict[str, Any]]:
+    """Every claim of an experiment whose parts are there, decided from records."""
+    return [claim.decide(records) for claim in experiment.claims if set(claim.parts) <= set(records.parts)]
+
+
+def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Decides the claims and writes them, the figures and the report, all from the records in the folder.
+
+    Returns:
+        The entries of ``claims.json``.
+    """
+    from lrstudy.study import report
+
+    records = records_lib.load(workdir)
+    entries = decide(experiment, records)
+    write_json(
+        workdir.claims,
+        {"experiment": experiment.name, "paper": experiment.paper, "preset": header["preset"], "claims": entries},
+    )
+    report.write(experiment, workdir, records, entries, header)
+    return entries
+
+
+def say(line: str) -> None:
+    """One line to the user, apart from the results on standard output."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,134 @@
+"""Records on disk: metric rows of every group, and what became of its runs."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrstudy.study.errors import StudyError
+from lrstudy.study.plan import Group
+from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
+from lrstudy.training.loop import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAME = re.compile(r"(?P<group>[0-9a-f]+)-(?P<start>\d+)-(?P<stop>\d+)\.parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        outcome: ``ok`` or ``diverged``.
+        updates: optimizer updates made.
+        metrics: the final parameters' evaluation over the last row; of a diverged run the last finite values.
+    """
+
+    outcome: str
+    updates: int
+    metrics: Mapping[str, float]
+
+
+class GroupStore:
+    """The records of one group.
+
+    Args:
+        workdir: of the study.
+        group: whose runs are the lanes.
+    """
+
+    def __init__(self, workdir: Workdir, group: Group) -> None:
+        self._workdir = workdir
+        self._group = group
+        self._path = workdir.groups / f"{group.group_id}.json"
+
+    def begin(self) -> None:
+        """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is."""
+        if not self._path.exists():
+            write_json(self._path, {"runs": [run.run_id for run in self._group.runs], "part": self._group.part})
+
+    def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
+        """Notes what became of the runs; from now on the group is done."""
+        entries = [dataclasses.asdict(outcome) for outcome in outcomes]
+        runs = [run.run_id for run in self._group.runs]
+        record = {"runs": runs, "part": self._group.part, "outcomes": entries, "cost": dict(cost)}
+        write_json(self._path, record)
+
+    def write_rows(self, columns: Columns, start: int, stop: int) -> None:
+        """Writes the rows of steps ``start`` to ``stop`` as one file.
+
+        Args:
+            columns: see ``loop.Chunk``; lanes are replaced by run ids.
+            start: first step.
+            stop: one past the last step.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not columns or not len(columns["step"]):
+            return
+        ids = np.asarray([run.run_id for run in self._group.runs])
+        table = pa.table(
+            {
+                "run_id": ids[columns["lane"]],
+                "step": columns["step"],
+                **{k: v for k, v in columns.items() if k not in ("lane", "step")},
+            }
+        )
+        with replacing(self._workdir.metrics / f"{self._group.group_id}-{start}-{stop}.parquet") as temporary:
+            pq.write_table(table, temporary, write_page_checksum=True)
+
+    def truncate(self, step: int) -> None:
+        """Removes the files that hold rows from ``step`` on, which are about to be made again."""
+        for path in self._workdir.metrics.glob(f"{self._group.group_id}-*.parquet"):
+            match = _NAME.fullmatch(path.name)
+            if match and int(match["stop"]) > step and int(match["start"]) >= step:
+                path.unlink()
+
+    def rows(self) -> "pd.DataFrame":
+        """All rows of the group, ordered by run and step."""
+        return read_rows(self._workdir, [self._group.group_id])
+
+
+def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
+    """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished."""
+    if not workdir.groups.is_dir():
+        return {}
+    return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
+
+
+def read_rows(workdir: Workdir, groups: Sequence[str]) -> "pd.DataFrame":
+    """The metric rows of some groups, ordered by run and step; empty where there are none."""
+    import pandas as pd
+
+    names = [p for p in sorted(workdir.metrics.glob("[!.]*.parquet")) if p.name.split("-")[0] in set(groups)]
+    if not names:
+        return pd.DataFrame({"run_id": pd.Series(dtype=str), "step": pd.Series(dtype=int)})
+    frame = pd.concat([read_table(p) for p in names], ignore_index=True)
+    return frame.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
+
+
+def write_table(path: Path, frame: "pd.DataFrame") -> None:
+    """Writes a data frame whole, with checksums."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Reads a data frame.
+
+    Raises:
+        StudyError: its checksums do not hold, or it is no table at all.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise StudyError(f"{path} is damaged: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,246 @@
+"""Trains one group from wherever it stands to its end, losing nothing on the way."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrstudy.schedules import to_dict
+from lrstudy.study.config import make_transform
+from lrstudy.study.errors import StudyError
+from lrstudy.study.plan import Group
+from lrstudy.study.progress import Progress
+from lrstudy.study.signals import StopRequest
+from lrstudy.study.store import GroupStore, Outcome
+from lrstudy.study.workdir import Workdir
+from lrstudy.training import checkpoint, lanes, loop
+from lrstudy.training.loop import Cadence, Columns, Job
+from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device
+from lrstudy.training.step import optimizer_count
+
+
+class PreemptedError(Exception):
+    """Training was asked to stop and has saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How runs are trained; none of it changes what they compute.
+
+    Attributes:
+        executor: see ``lanes.spread``.
+        checkpoint_seconds: a checkpoint is due this long after the last one.
+        checkpoint_steps: and at every multiple of this step; 0: by time alone.
+        warn: says one line to the user.
+    """
+
+    executor: lanes.Executor = "auto"
+    checkpoint_seconds: float = 30.0
+    checkpoint_steps: int = 0
+    warn: Callable[[str], None] = print
+
+
+@dataclasses.dataclass
+class _Position:
+    """Where a group stands: the lanes, the step of its clock, and the training seconds so far."""
+
+    lanes: Lane
+    step: int
+    fresh: bool
+    seconds: float = 0.0
+
+
+class GroupTrainer:
+    """Trains the runs of one group as lanes of one compiled program.
+
+    Args:
+        group: whose runs.
+        workdir: where checkpoints and records are.
+        settings: how.
+        stop: asked after every call of the program.
+    """
+
+    def __init__(self, group: Group, workdir: Workdir, settings: Settings, stop: StopRequest) -> None:
+        self._group, self._workdir, self._settings, self._stop = group, workdir, settings, stop
+        self._folder = workdir.checkpoints / group.group_id
+        self._store = GroupStore(workdir, group)
+        self._hparams = stack([run.hyperparameters for run in group.runs])
+        config = group.runs[0].config
+        steps = tuple(run.config.steps for run in group.runs)
+        self._cadence = Cadence(steps, config.record_every, config.evaluate_every)
+        self._make_transform = functools.partial(make_transform, group.runs[0])
+
+    @functools.cached_property
+    def _job(self) -> Job:
+        program = lanes.spread(make_program(self._make_transform), self._settings.executor)
+        data = jax.device_put(self._group.runs[0].task.load())
+        return Job(program, self._hparams, data, self._cadence)
+
+    def train(self, trunk_lanes: Callable[[int], tuple[Lane, int]], trunk_rows: Callable[[], Any]) -> None:
+        """Trains to the end and notes the outcomes.
+
+        Args:
+            trunk_lanes: lane index to the trunk's stacked lanes at the branch step, on the host, and the lane's place
+                among them.
+            trunk_rows: the rows of all trunks.
+
+        Raises:
+            PreemptedError: a stop was requested; everything is saved.
+            CheckpointError: a checkpoint could not be written.
+        """
+        self._store.begin()
+        position = self._resume()
+        if position is None and self._group.branches:
+            position = self._branch(trunk_lanes)
+            self._copy_trunk_rows(trunk_rows())
+        if position is None:
+            position = _Position(empty_lanes(self._abstract), 0, fresh=True)
+        finals = self._train(position, self._group.stop, record=True)
+        self._store.finish(self._outcomes(position.lanes, finals), {"seconds": position.seconds})
+
+    def lanes_at(self, step: int) -> Lane:
+        """The lanes at one step, from a checkpoint; recomputed from an earlier one if that is gone or damaged.
+
+        Raises:
+            PreemptedError: a stop was requested on the way.
+        """
+        restored = checkpoint.restore(self._folder, self._abstract, up_to=step)
+        if restored.tree is not None and restored.step == step:
+            return restored.tree
+        warning = restored.warning(self._what)
+        if warning:
+            self._settings.warn(warning)
+        position = _Position(empty_lanes(self._abstract), 0, fresh=True)
+        if restored.tree is not None:
+            position = _Position(restored.tree, restored.step, fresh=False)
+        self._train(position, step, record=False)
+        return position.lanes
+
+    @functools.cached_property
+    def _abstract(self) -> Lane:
+        return abstract_lanes(self._hparams, self._make_transform)
+
+    @property
+    def _what(self) -> str:
+        config = self._group.runs[0].config
+        part = f"{self._group.part}: " if self._group.part else ""
+        return f"{part}{config.task.name} {config.schedule.name} x {len(self._group.runs)}"
+
+    def _resume(self) -> _Position | None:
+        """The newest good checkpoint, checked against itself; damaged ones are set aside with one warning."""
+        restored = checkpoint.restore(self._folder, self._abstract)
+        warning = restored.warning(self._what)
+        if warning:
+            self._settings.warn(warning)
+        for step, _ in restored.damaged:
+            checkpoint.set_aside(self._folder, step)
+        checkpoint.prune(self._folder, self._kept_steps)
+        self._store.truncate(restored.step if restored.tree is not None else 0)
+        if restored.tree is None:
+            return None
+        self._check_counts(restored)
+        return _Position(restored.tree, restored.step, False, float(restored.meta["seconds"]))
+
+    @property
+    def _kept_steps(self) -> Sequence[int]:
+        return self._group.branch_steps
+
+    def _check_counts(self, restored: checkpoint.Restored) -> None:
+        """The clock, each lane's step and its optimizer's count must be one number, or the data would not fit."""
+        state, alive = restored.tree.state, np.asarray(restored.tree.alive)
+        counts = optimizer_count(state.opt_state)
+        counts = state.step if counts is None else counts
+        starts = [b.step for b in self._group.branches] if self._group.branches else [0] * len(alive)
+        for lane, run in enumerate(self._group.runs):
+            step, count = int(state.step[lane]), int(counts[lane])
+            expected = max(min(restored.step, run.config.steps), starts[lane])
+            if step != count or (alive[lane] and step != expected):
+                raise StudyError(
+                    f"checkpoint of run {run.run_id} contradicts itself: "
+                    f"clock at step {expected}, training state at {step}, optimizer at {count}"
+                )
+
+    def _branch(self, trunk_lanes: Callable[[int], tuple[Lane, int]]) -> _Position:
+        """Each lane taken from its trunk's checkpoint."""
+        found = [trunk_lanes(lane) for lane in range(len(self._group.runs))]
+        picked = [jax.tree.map(lambda x, place=place: x[place], stacked) for stacked, place in found]
+        host = jax.tree.map(lambda *leaves: np.stack(leaves), *picked)
+        return _Position(to_device(host, self._abstract), self._group.start, fresh=False)
+
+    def _copy_trunk_rows(self, rows: Any) -> None:
+        """A branch's records begin with its trunk's, so that every run's curve is whole."""
+        branches = self._group.branches or ()
+        parts: list[Columns] = []
+        for lane, branch in enumerate(branches):
+            mine = rows[(rows["run_id"] == branch.run_id) & (rows["step"] < branch.step)]
+            mine = mine[self._cadence.keeps(mine["step"].to_numpy(), lane)]
+            names = [name for name in mine.columns if name != "run_id"]
+            parts.append({"lane": np.full(len(mine), lane), **{name: mine[name].to_numpy() for name in names}})
+        last = max(branch.step for branch in branches)
+        self._store.write_rows(loop.concatenate(parts), 0, last)
+
+    def _train(self, position: _Position, stop: int, *, record: bool) -> Columns:
+        """Trains ``position`` on to ``stop``, in place; returns the final evaluations."""
+        group, settings = self._group, self._settings
+        pauses = set(group.branch_steps)
+        if settings.checkpoint_steps:
+            pauses |= set(range(0, stop, settings.checkpoint_steps))
+        rows: list[Columns] = []
+        written, saved = position.step, time.monotonic()
+        finals: Columns = {}
+        progress = Progress(self._what, position.step, stop, len(group.runs))
+        chunks = loop.train(
+            self._job, position.lanes, start=position.step, stop=stop, pause_at=sorted(pauses), fresh=position.fresh
+        )
+        for chunk in chunks:
+            position.lanes, position.step, position.fresh = chunk.lanes, chunk.stop, False
+            position.seconds += chunk.seconds
+            rows.append(chunk.rows)
+            finals = chunk.finals
+            progress.update(chunk)
+            ended = chunk.stop == stop or not chunk.alive.any()
+            due = time.monotonic() - saved >= settings.checkpoint_seconds or chunk.stop in pauses
+            if not (ended or due or self._stop.requested):
+                continue
+            if record:
+                self._store.write_rows(loop.concatenate(rows), written, chunk.stop)
+            self._save(position)
+            rows, written, saved = [], chunk.stop, time.monotonic()
+            if self._stop.requested and not ended:
+                progress.close()
+                raise PreemptedError
+        progress.close()
+        for step in group.branch_steps:
+            # All lanes diverged before a branch step: its branches start dead, from the state as it is.
+            if position.step < step <= stop:
+                checkpoint.save(self._folder, step, position.lanes, self._meta(position))
+        return finals
+
+    def _save(self, position: _Position) -> None:
+        checkpoint.save(self._folder, position.step, position.lanes, self._meta(position))
+        checkpoint.prune(self._folder, self._kept_steps)
+
+    def _meta(self, position: _Position) -> dict[str, Any]:
+        return {
+            "runs": [run.run_id for run in self._group.runs],
+            "schedules": [to_dict(run.schedule) for run in self._group.runs],
+            "seconds": position.seconds,
+        }
+
+    def _outcomes(self, trained: Lane, finals: Columns) -> list[Outcome]:
+        """Last finite value of every metric, and of living runs the evaluation of the final parameters."""
+        frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last()
+        alive, updates = np.asarray(trained.alive), np.asarray(trained.state.step)
+        outcomes = []
+        for lane, run in enumerate(self._group.runs):
+            metrics = frame.loc[run.run_id].drop("step").to_dict() if run.run_id in frame.index else {}
+            if alive[lane] and finals:
+                place = int(np.nonzero(finals["lane"] == lane)[0][0])
+                metrics |= {name: float(v[place]) for name, v in finals.items() if name != "lane"}
+            metrics = {name: float(value) for name, value in metrics.items()}
+            outcomes.append(Outcome("ok" if alive[lane] else "diverged", int(updates[lane]), metrics))
+        return outcomes

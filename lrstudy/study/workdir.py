@@ -1,0 +1,119 @@
+"""The folder of a study: its paths, its lock, and writes that happen whole or not at all."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lrstudy.study.errors import ConfigError, StudyError
+
+TEMPORARY = ".writing-"
+
+
+class Workdir:
+    """Paths below one folder.
+
+    Args:
+        root: the folder; it is made when the study starts to write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.plan = root / "plan.json"
+        self.runs = root / "runs.parquet"
+        self.claims = root / "claims.json"
+        self.report = root / "report.html"
+        self.metrics = root / "metrics"
+        self.groups = root / "groups"
+        self.checkpoints = root / "checkpoints"
+        self.probes = root / "probes"
+        self.figures = root / "figures"
+
+    def check(self, must_exist: bool = False) -> None:
+        """Refuses a folder that cannot be used, before anything is written.
+
+        Raises:
+            ConfigError: it is a file, cannot be written, or does not exist where it must.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(f"workdir must be a folder, got the file '{self.root}'")
+        if must_exist and not self.plan.is_file():
+            raise ConfigError(f"workdir must hold a study, got '{self.root}'")
+        parent = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"workdir must be a folder that can be written, got '{self.root}'")
+
+    @contextlib.contextmanager
+    def locked(self, shard: tuple[int, int] = (1, 1)) -> Iterator[None]:
+        """Holds the folder against other processes; shards of one study share it, each share once.
+
+        The kernel lets go of the lock when the process ends, however it ends.
+
+        Raises:
+            StudyError: another process holds it; the message says which.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        index, count = shard
+        with contextlib.ExitStack() as stack:
+            whole = fcntl.LOCK_EX if count == 1 else fcntl.LOCK_SH
+            stack.enter_context(_flock(self.root / "lock", whole, f"workdir '{self.root}'"))
+            if count > 1:
+                name = f"lock-{index}-of-{count}"
+                stack.enter_context(_flock(self.root / name, fcntl.LOCK_EX, f"share {index}/{count} of '{self.root}'"))
+            yield
+
+
+@contextlib.contextmanager
+def _flock(path: Path, mode: int, what: str) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            raise StudyError(f"{what} is in use by {holder}") from error
+        if mode == fcntl.LOCK_EX:
+            os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place if the block ends well and vanishes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value whole."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1))
+
+
+def read_json(path: Path) -> Any:
+    """Reads a value; ``None`` where there is no file.
+
+    Raises:
+        StudyError: the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged: {error}") from error

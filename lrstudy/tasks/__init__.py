@@ -1,0 +1,21 @@
+"""Tasks, and the table of those that a configuration can name.
+
+Adding a task is one new file and one row of ``TABLE``.
+"""
+
+from lrstudy.tasks.base import Task
+from lrstudy.tasks.bigram import BigramTable
+from lrstudy.tasks.digits import Digits
+from lrstudy.tasks.quadratic import NoisyQuadratic
+from lrstudy.tasks.river import CurvedRiver
+from lrstudy.tasks.text import Text
+
+TABLE: dict[str, type[Task]] = {
+    "bigram": BigramTable,
+    "digits": Digits,
+    "quadratic": NoisyQuadratic,
+    "river": CurvedRiver,
+    "text": Text,
+}
+
+__all__ = ["TABLE", "BigramTable", "CurvedRiver", "Digits", "NoisyQuadratic", "Task", "Text"]

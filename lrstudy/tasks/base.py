@@ -1,0 +1,110 @@
+"""What a task is: initial parameters, a batch for every (seed, step), a loss, and what is evaluated along the way."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, dataclass_transform
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, Int, Key
+
+from lrstudy import pytrees
+
+Params = Any
+Batch = Any
+Data = Any
+Metrics = dict[str, Float[Array, ""]]
+
+# Streams of randomness drawn from one seed; a task never draws from another's.
+INIT_STREAM, DATA_STREAM = 0, 1
+
+
+def stream_key(seed: int | Int[Array, ""], stream: int) -> Key[Array, ""]:
+    """The key of one stream of randomness of a run.
+
+    Args:
+        seed: the run's seed.
+        stream: ``INIT_STREAM`` or ``DATA_STREAM``.
+    """
+    return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+def data_key(seed: int | Int[Array, ""], step: int | Int[Array, ""]) -> Key[Array, ""]:
+    """The key from which the batch of ``(seed, step)`` is drawn."""
+    return jax.random.fold_in(stream_key(seed, DATA_STREAM), step)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Base of all tasks: a frozen dataclass that is a pytree, its ``lane_fields`` being the leaves.
+
+    A lane field may differ between lanes of one compiled program; every other field is part of the program.
+
+    Attributes:
+        model: the module that is trained, ``None`` where the parameters are the point of a landscape.
+    """
+
+    lane_fields: ClassVar[tuple[str, ...]] = ()
+    model_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the models that fit, the default first."""
+    objective: ClassVar[str] = "loss"
+    """The metric by which runs are compared."""
+
+    model: nn.Module | None = dataclasses.field(default=None, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True)(cls)
+        pytrees.register(cls, cls.lane_fields)
+
+    def model_arguments(self) -> Mapping[str, Any]:
+        """The fields of the model that this task decides."""
+        return {}
+
+    def facts(self) -> Mapping[str, Any]:
+        """What identifies the data beside the fields: it is recorded and is part of a run's identity."""
+        return {}
+
+    def load(self) -> Data:
+        """The arrays that live on the device while the task trains, shared by all lanes.
+
+        Raises:
+            ValueError: the data cannot be read; the message names the field, the rule and the value.
+        """
+        return ()
+
+    def tokens_per_step(self) -> int:
+        """Examples (text: predicted tokens) that one batch holds."""
+        raise NotImplementedError
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """Initial parameters, float32."""
+        raise NotImplementedError
+
+    def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
+        """The batch of ``(seed, step)``: the same for the same pair, in any order of asking."""
+        raise NotImplementedError
+
+    def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        """The batch loss and further scalars of the batch."""
+        raise NotImplementedError
+
+    def evaluate(self, params: Params, data: Data) -> Metrics:
+        """Scalars of the parameters alone: the same data at every call."""
+        raise NotImplementedError
+
+    def apply(self, params: Params, inputs: Array) -> Array:
+        """The model's outputs.
+
+        Raises:
+            ValueError: the task was built without a model.
+        """
+        if self.model is None:
+            raise ValueError(f"{type(self).__name__}: model must be given, got None")
+        return self.model.apply({"params": params}, inputs)  # pyright: ignore[reportReturnType]
+
+    def init_model(self, key: Key[Array, ""], inputs: Array) -> Params:
+        """The model's initial parameters for inputs of this shape."""
+        if self.model is None:
+            raise ValueError(f"{type(self).__name__}: model must be given, got None")
+        return self.model.init(key, inputs)["params"]

@@ -1,0 +1,91 @@
+"""Bytes of any file or folder, cut into a fixed training and validation part."""
+
+import dataclasses
+import functools
+import hashlib
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+STANDARD_LIBRARY = "stdlib"
+BLOCK_BYTES = 4096
+BLOCKS_PER_VALIDATION_BLOCK = 10
+MAX_BYTES = 2**31 - 1
+_SNIFF_BYTES = 8192
+_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "__pycache__"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A text in two parts.
+
+    Attributes:
+        train: bytes to learn from.
+        validation: bytes that are never trained on.
+        sha256: digest of the whole text.
+    """
+
+    train: UInt8[np.ndarray, " train"]
+    validation: UInt8[np.ndarray, " validation"]
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of both parts."""
+        return self.train.size + self.validation.size
+
+
+def _standard_library_files() -> Iterator[Path]:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        if not _LEFT_OUT.intersection(path.relative_to(root).parts):
+            yield path
+
+
+def _folder_files(root: Path) -> Iterator[Path]:
+    """Text files below a folder in the order of their names; hidden ones and those holding a NUL byte are left out."""
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.is_file() and not hidden:
+            with path.open("rb") as file:
+                if b"\0" not in file.read(_SNIFF_BYTES):
+                    yield path
+
+
+def _read(path: str) -> bytes:
+    if path == STANDARD_LIBRARY:
+        files = _standard_library_files()
+    elif Path(path).expanduser().is_dir():
+        files = _folder_files(Path(path).expanduser())
+    else:
+        files = iter((Path(path).expanduser(),))
+    try:
+        return b"\n".join(file.read_bytes() for file in files)
+    except OSError as error:
+        raise ValueError(f"task.path must be a readable file or folder, got {path!r}: {error.strerror}") from error
+
+
+@functools.cache
+def read(path: str) -> Corpus:
+    """Reads a text and splits it: every tenth block of 4096 bytes (fewer for a short text) is for validation.
+
+    A block split gives both parts the same mixture of files, which a cut at one place would not.
+
+    Args:
+        path: a file, a folder (all its text files, in the order of their names) or ``stdlib``, the source of the
+            running Python's standard library without its tests.
+
+    Raises:
+        ValueError: unreadable, empty or too large.
+    """
+    text = np.frombuffer(_read(path), dtype=np.uint8)
+    if not BLOCKS_PER_VALIDATION_BLOCK <= text.size <= MAX_BYTES:
+        rule = f"a text of {BLOCKS_PER_VALIDATION_BLOCK} to {MAX_BYTES} bytes"
+        raise ValueError(f"task.path must be {rule}, got {path!r} of {text.size} bytes")
+    block = min(BLOCK_BYTES, text.size // BLOCKS_PER_VALIDATION_BLOCK)
+    is_validation = np.arange(text.size) // block % BLOCKS_PER_VALIDATION_BLOCK
+    held_out = is_validation == BLOCKS_PER_VALIDATION_BLOCK - 1
+    return Corpus(text[~held_out], text[held_out], hashlib.sha256(text.tobytes()).hexdigest())

@@ -1,0 +1,94 @@
+"""Handwritten digits: the 1797 images of 8 x 8 pixels that scikit-learn carries."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from lrstudy.tasks.base import DATA_STREAM, Batch, Data, Metrics, Params, Task, stream_key
+
+TRAIN_EXAMPLES = 1437
+CLASSES = 10
+
+
+@functools.cache
+def _splits() -> dict[str, np.ndarray]:
+    """Pixels in [0, 1] and labels, shuffled once by a fixed seed and cut into 1437 and 360 examples."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    pixels, labels = (pixels[order] / 16).astype(np.float32), labels[order].astype(np.int32)
+    return {
+        "train_pixels": pixels[:TRAIN_EXAMPLES],
+        "train_labels": labels[:TRAIN_EXAMPLES],
+        "validation_pixels": pixels[TRAIN_EXAMPLES:],
+        "validation_labels": labels[TRAIN_EXAMPLES:],
+    }
+
+
+class Digits(Task):
+    """Ten-way classification, each epoch a fresh permutation of the training set.
+
+    Attributes:
+        batch_size: examples a step; an epoch has ``1437 // batch_size`` steps and leaves out the rest.
+    """
+
+    model_names = ("mlp",)
+    objective = "validation_loss"
+
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Checks the batch size.
+
+        Raises:
+            ValueError: it is outside [1, 1437].
+        """
+        if not 1 <= self.batch_size <= TRAIN_EXAMPLES:
+            raise ValueError(f"task.batch_size must be in [1, {TRAIN_EXAMPLES}], got {self.batch_size!r}")
+
+    def model_arguments(self) -> Mapping[str, Any]:
+        """Ten scores."""
+        return {"outputs": CLASSES}
+
+    def load(self) -> Data:
+        """Both splits."""
+        return _splits()
+
+    def tokens_per_step(self) -> int:
+        """Examples in a batch."""
+        return self.batch_size
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """The model's own initialisation."""
+        return self.init_model(key, jnp.zeros((1, 64)))
+
+    def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
+        """(pixels, labels) of shapes (batch, 64) and (batch,)."""
+        epoch, position = jnp.divmod(step, TRAIN_EXAMPLES // self.batch_size)
+        key = jax.random.fold_in(stream_key(seed, DATA_STREAM), epoch)
+        order = jax.random.permutation(key, TRAIN_EXAMPLES)
+        chosen = jax.lax.dynamic_slice_in_dim(order, position * self.batch_size, self.batch_size)
+        return jnp.asarray(data["train_pixels"])[chosen], jnp.asarray(data["train_labels"])[chosen]
+
+    def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        """Mean cross-entropy of the batch, in nats."""
+        pixels, labels = batch
+        logits = self.apply(params, pixels)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels)), {}
+
+    def evaluate(self, params: Params, data: Data) -> Metrics:
+        """Cross-entropy (nats) and accuracy over the 360 validation examples."""
+        logits = self.apply(params, data["validation_pixels"])
+        labels = data["validation_labels"]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return {
+            "validation_loss": jnp.mean(losses),
+            "validation_accuracy": jnp.mean(jnp.argmax(logits, axis=-1) == labels),
+        }

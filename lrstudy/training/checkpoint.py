@@ -1,0 +1,195 @@
+"""Checkpoints that are whole or not there: orbax writes the arrays, a manifest of digests says whether they are intact.
+
+orbax restores flipped bits in array data without a word, takes an empty numbered folder for a checkpoint and reports
+a full disk one save late. So a step is written beside its place, listed with the sha256 of every file, synced and only
+then renamed into place; and it is read only if every file still has its digest.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+MANIFEST = "manifest.json"
+META = "meta.json"
+STATE = "state"
+NEWEST_KEPT = 2
+_SAVING = "saving-"
+_DAMAGED = "damaged-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, or what was restored contradicts itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A checkpoint that was read.
+
+    Attributes:
+        step: its step.
+        tree: the arrays, on the device; ``None`` if nothing good was found.
+        meta: what was saved beside them.
+        damaged: newer steps that were passed over, each with the reason.
+    """
+
+    step: int
+    tree: Any
+    meta: Mapping[str, Any]
+    damaged: tuple[tuple[int, str], ...]
+
+    def warning(self, what: str) -> str | None:
+        """One line that names the damaged steps and what is used instead; ``None`` where all was well.
+
+        Args:
+            what: whose checkpoints they are.
+        """
+        if not self.damaged:
+            return None
+        found = "; ".join(f"step {step} is damaged ({reason})" for step, reason in self.damaged)
+        remedy = "starting over" if self.tree is None else f"resuming from step {self.step}"
+        return f"checkpoints of {what}: {found}; {remedy}"
+
+
+def steps(folder: Path) -> list[int]:
+    """Numbered steps in a folder, good or not, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdecimal())
+
+
+def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
+    """Writes ``<folder>/<step>/``; afterwards it is there whole, or an error was raised and nothing changed.
+
+    Args:
+        folder: of the group.
+        step: updates made.
+        tree: a pytree of arrays; typed random keys are allowed.
+        meta: what JSON can hold.
+
+    Raises:
+        CheckpointError: it could not be written (a full disk, say); earlier steps are untouched.
+    """
+    import orbax.checkpoint as ocp
+
+    place = folder / f"{_SAVING}{step}"
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+            checkpointer.save(place.absolute() / STATE, tree)
+            checkpointer.wait_until_finished()
+        (place / META).write_text(json.dumps(meta))
+        digests = {name: _sha256(place / name) for name in _files(place)}
+        (place / MANIFEST).write_text(json.dumps(digests, indent=1, sort_keys=True))
+        for name in (*digests, MANIFEST):
+            _sync(place / name)
+        final = folder / str(step)
+        if final.exists():
+            # Only a damaged step is ever written again: a good one would have been resumed from.
+            shutil.rmtree(final)
+        place.rename(final)
+        _sync(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        shutil.rmtree(place, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0][:200]
+        raise CheckpointError(f"step {step}: the checkpoint could not be written: {reason}") from error
+
+
+def damage(path: Path) -> str | None:
+    """Why the step at ``path`` cannot be trusted; ``None`` if every file is what was written."""
+    try:
+        digests = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"{MANIFEST} is missing or unreadable"
+    if not isinstance(digests, dict) or META not in digests:
+        return f"{MANIFEST} lists no checkpoint"
+    for name, digest in digests.items():
+        try:
+            if _sha256(path / name) != digest:
+                return f"{name}: sha256 differs"
+        except (OSError, ValueError):
+            return f"{name} is missing"
+    unlisted = set(_files(path)) - set(digests) - {MANIFEST}
+    return f"{min(unlisted)} is not in {MANIFEST}" if unlisted else None
+
+
+def restore(folder: Path, abstract: Any, *, up_to: int | None = None) -> Restored:
+    """Reads the newest good step, walking back over damaged ones.
+
+    Args:
+        folder: of the group.
+        abstract: a pytree of ``jax.ShapeDtypeStruct`` like the saved one.
+        up_to: the newest step to consider; ``None``: the newest there is.
+
+    Returns:
+        The step; its ``step`` is 0 and its ``tree`` ``None`` if there is no good one.
+    """
+    damaged = []
+    for step in reversed(steps(folder)):
+        if up_to is not None and step > up_to:
+            continue
+        path = folder / str(step)
+        reason = damage(path)
+        if reason is None:
+            meta = json.loads((path / META).read_text())
+            return Restored(step, _read(path / STATE, abstract), meta, tuple(damaged))
+        damaged.append((step, reason))
+    return Restored(0, None, {}, tuple(damaged))
+
+
+def set_aside(folder: Path, step: int) -> None:
+    """Moves a damaged step out of the numbered ones, so that it does not count among the newest that are kept."""
+    aside = folder / f"{_DAMAGED}{step}"
+    shutil.rmtree(aside, ignore_errors=True)
+    (folder / str(step)).rename(aside)
+
+
+def prune(folder: Path, keep: Collection[int]) -> None:
+    """Removes all but the newest two steps and those in ``keep``; removes what interrupted saves left behind."""
+    if not folder.is_dir():
+        return
+    present = steps(folder)
+    for step in set(present) - set(present[-NEWEST_KEPT:]) - set(keep):
+        shutil.rmtree(folder / str(step))
+    for leftover in folder.glob(f"{_SAVING}*"):
+        shutil.rmtree(leftover)
+
+
+def _read(path: Path, abstract: Any) -> Any:
+    import orbax.checkpoint as ocp
+
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+
+    with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+        return checkpointer.restore(path.absolute(), jax.tree.map(placed, abstract))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Relative paths of the files below a folder, less hidden ones, which file systems leave behind."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            yield path.relative_to(folder).as_posix()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,86 @@
+"""Many runs that differ only in numbers, trained inside one compiled program."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import jax
+
+from lrstudy.tasks.base import Data
+from lrstudy.training import loop
+from lrstudy.training.loop import Cadence, Chunk, Columns, Job
+from lrstudy.training.program import (
+    Hyperparameters,
+    Lane,
+    MakeTransform,
+    Program,
+    Rows,
+    Window,
+    abstract_lanes,
+    empty_lanes,
+    make_program,
+    stack,
+)
+
+Executor = Literal["auto", "vmap", "map"]
+
+
+def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple[Lane, Rows]]:
+    """Compiles a lane's program for stacked lanes; the lanes' buffers are donated.
+
+    Args:
+        program: of one lane.
+        executor: ``vmap`` trains the lanes side by side in every operation, ``map`` one after the other in a loop
+            inside the program; ``auto`` chooses ``map`` on a CPU, where batching small matrix products gains nothing
+            (see ``benchmarks/``), and ``vmap`` on an accelerator.
+
+    Returns:
+        ``(lanes, hparams, data, window) -> (lanes, rows)`` with a leading axis of lanes everywhere but in ``data`` and
+        ``window``; it compiles once for every shape.
+
+    Raises:
+        ValueError: an unknown executor.
+    """
+    if executor == "auto":
+        executor = "map" if jax.default_backend() == "cpu" else "vmap"
+    if executor == "vmap":
+        return jax.jit(jax.vmap(program, in_axes=(0, 0, None, None)), donate_argnums=0)
+    if executor == "map":
+
+        def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
+            return jax.lax.map(lambda lane: program(*lane, data, window), (lanes, hparams))
+
+        return jax.jit(mapped, donate_argnums=0)
+    raise ValueError(f"executor must be one of ['auto', 'map', 'vmap'], got {executor!r}")
+
+
+def run(
+    hparams: Sequence[Hyperparameters],
+    make_transform: MakeTransform,
+    *,
+    record_every: int = 1,
+    evaluate_every: int = 0,
+    executor: Executor = "auto",
+) -> tuple[Lane, Columns, Columns]:
+    """Trains lanes from initialisation to their end, in memory.
+
+    Args:
+        hparams: one entry a lane; entries may differ in numbers alone.
+        make_transform: ``hparams -> optax transform``.
+        record_every: see ``Cadence``.
+        evaluate_every: see ``Cadence``.
+        executor: see ``lanes.spread``.
+
+    Returns:
+        The stacked lanes, the metric rows and the final evaluations, as columns (see ``Chunk``).
+    """
+    stacked = stack(hparams)
+    cadence = Cadence(tuple(int(h.steps) for h in hparams), record_every, evaluate_every)
+    lanes = empty_lanes(abstract_lanes(stacked, make_transform))
+    data = jax.device_put(hparams[0].task.load())
+    job = Job(spread(make_program(make_transform), executor), stacked, data, cadence)
+    chunks = list[Chunk]()
+    for chunk in loop.train(job, lanes, start=0, stop=max(cadence.steps)):
+        lanes = chunk.lanes
+        chunks.append(dataclasses.replace(chunk, lanes=None))
+    return lanes, loop.concatenate(c.rows for c in chunks), loop.concatenate(c.finals for c in chunks)

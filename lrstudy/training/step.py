@@ -1,0 +1,100 @@
+"""One optimizer update, as a pure function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from lrstudy.schedules import Schedule
+from lrstudy.training.state import TrainState
+
+Loss = Callable[[Any, Any], tuple[Float[Array, ""], dict[str, Array]]]
+Metrics = dict[str, Float[Array, ""]]
+Step = Callable[..., tuple[TrainState, Metrics]]
+
+METRICS = ("loss", "learning_rate", "grad_norm_l1", "grad_norm_l2", "update_norm", "param_norm")
+"""What every step measures, beside the loss's further scalars."""
+
+
+def make_train_step(loss: Loss, make_transform: Callable[[Any], optax.GradientTransformation]) -> Step:
+    """Builds ``(state, batch, hparams) -> (state, metrics)``.
+
+    ``hparams`` is a pytree of numbers that holds at most one schedule; the transform is made from it inside the step,
+    so a changed number never recompiles and a stack of them is a batch of lanes. The step also takes ``record``, a
+    boolean that may be traced: where it is false the norms, which read every tensor once more, are not computed and
+    all metrics but ``loss`` are zero.
+
+    Args:
+        loss: ``(params, batch) -> (loss, further scalars)``.
+        make_transform: ``hparams -> optax transform``.
+
+    Returns:
+        The step. Its metrics are ``loss`` (of the batch, at the parameters before the update), ``learning_rate`` (the
+        one applied, read at the optimizer's own count), ``grad_norm_l1``, ``grad_norm_l2``, ``update_norm``,
+        ``param_norm`` (before the update) and the loss's further scalars.
+    """
+
+    def train_step(
+        state: TrainState, batch: Any, hparams: Any, *, record: bool | Bool[Array, ""] = True
+    ) -> tuple[TrainState, Metrics]:
+        transform = make_transform(hparams)
+        (value, extra), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+
+        def measured() -> Metrics:
+            return {
+                "learning_rate": applied_learning_rate(state, hparams),
+                "grad_norm_l1": _norm_l1(grads),
+                "grad_norm_l2": optax.tree.norm(grads),
+                "update_norm": optax.tree.norm(updates),
+                "param_norm": optax.tree.norm(state.params),
+                **extra,
+            }
+
+        def unmeasured() -> Metrics:
+            return {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in jax.eval_shape(measured).items()}
+
+        metrics = jax.lax.cond(record, measured, unmeasured)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state, state.key), {"loss": value, **metrics}
+
+    return train_step
+
+
+def optimizer_count(opt_state: optax.OptState) -> Int[Array, ""] | None:
+    """The optimizer's own count of updates, which its schedule is evaluated at; ``None`` where it keeps none."""
+
+    def is_count(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    counts = [node.count for node in jax.tree.leaves(opt_state, is_leaf=is_count) if is_count(node)]
+    return counts[0] if counts else None
+
+
+def applied_learning_rate(state: TrainState, hparams: Any) -> Float[Array, ""]:
+    """The rate of the coming update: the schedule in ``hparams`` at the optimizer's own count.
+
+    Returns:
+        The rate; NaN where ``hparams`` holds no schedule.
+
+    Raises:
+        ValueError: ``hparams`` holds several schedules.
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, Schedule)
+
+    schedules = [node for node in jax.tree.leaves(hparams, is_leaf=is_schedule) if is_schedule(node)]
+    if len(schedules) > 1:
+        raise ValueError(f"hparams must hold at most one schedule, got {len(schedules)}")
+    if not schedules:
+        return jnp.float32(jnp.nan)
+    count = optimizer_count(state.opt_state)
+    return schedules[0](state.step if count is None else count)
+
+
+def _norm_l1(tree: Any) -> Float[Array, ""]:
+    return sum((jnp.sum(jnp.abs(x)) for x in jax.tree.leaves(tree)), start=jnp.zeros(()))
