@@ -1,6 +1,7 @@
 """Claims: a statement, how it is measured from records, a threshold fixed before the run, and whether it holds."""
 
 import dataclasses
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -60,16 +61,17 @@ class Claim:
     def decide(self, records: "Records") -> dict[str, Any]:
         """The claim's entry of ``claims.json``; a number that could not be measured does not hold."""
         measured = self.measure(records)
-        holds = bool(np.isfinite(measured.value)) and _COMPARISONS[self.comparison](measured.value, self.threshold)
+        value = float(measured.value)
+        holds = math.isfinite(value) and _COMPARISONS[self.comparison](value, self.threshold)
         return {
             "id": self.claim_id,
             "statement": self.statement,
             "source": self.source,
-            "measured": _finite(measured.value),
+            "measured": _finite(value),
             "comparison": self.comparison,
             "threshold": self.threshold,
             "holds": holds,
-            "n": measured.n,
+            "n": int(measured.n),
             "ci_low": _finite(measured.low),
             "ci_high": _finite(measured.high),
         }
@@ -77,7 +79,7 @@ class Claim:
 
 def _finite(value: float) -> float | None:
     """JSON has no NaN."""
-    return float(value) if np.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None
 
 
 def mean_interval(samples: Sequence[float] | np.ndarray) -> Measurement:

@@ -85,7 +85,10 @@ def _missing(cell: Any) -> bool:
 
 
 def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Rows of plain values as a frame whose whole numbers stay whole where some rows have none."""
+    """Rows of plain values as a frame whose whole numbers stay whole where some rows have none.
+
+    Where one column holds lists and single values (a field that several classes have), all become lists.
+    """
     import pandas as pd
 
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -93,6 +96,8 @@ def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     for name in names:
         values = [row.get(name) for row in rows]
         kinds = {type(v) for v in values if v is not None}
+        if list in kinds:
+            values = [v if v is None or isinstance(v, list) else [v] for v in values]
         dtype = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
         columns[name] = pd.array(values, dtype=dtype) if dtype else values  # pyright: ignore[reportArgumentType, reportCallIssue]
     return pd.DataFrame(columns)

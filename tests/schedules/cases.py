@@ -32,18 +32,14 @@ def _options(shape: str, i: int) -> str:
 SINGLE: dict[str, Schedule] = {
     "Constant": Constant(PEAK, warmup_steps=17),
     "Constant-open": Constant(PEAK, warmup_steps=17, init_value=1e-4, warmup_style="open"),
-    "Linear": Linear(PEAK, 200, warmup_steps=17),
-    "Linear-no-warmup": Linear(PEAK, 200, end=END, endpoint="inclusive"),
-    "Cosine": Cosine(PEAK, 200, warmup_steps=17, end=END),
-    "Cosine-exponent": Cosine(PEAK, 200, warmup_steps=17, exponent=2.5, endpoint="inclusive"),
+    "Linear": Linear(PEAK, 200, end=END, endpoint="inclusive"),
+    "Cosine": Cosine(PEAK, 200, warmup_steps=17, exponent=2.5, endpoint="inclusive"),
     "Polynomial": Polynomial(PEAK, 200, warmup_steps=17, end=END, power=0.7, warmup_style="skip_zero"),
     "WSD-fraction": WSD(PEAK, 200, warmup_steps=17, decay_fraction=0.145),
-    "WSD-whole": WSD(PEAK, 200, decay_fraction=1, shape="cosine"),
 } | {_options(shape, i): _wsd(shape, STYLES[i % 3], ENDPOINTS[i % 2]) for i, shape in enumerate(SHAPES)}
 
 CYCLIC: dict[str, Schedule] = {
     "WSDS": WSDS(PEAK, [100, 200, 400], warmup_steps=10),
-    "WSDS-cycle": WSDS(PEAK, [100, 200, 400], warmup_steps=10, decay_relative_to="cycle", end=END),
     "WSDS-lengths": WSDS(
         PEAK, [60, 200, 400], decay_lengths=[7, 30, 40], shape="1-sqrt", end=0, rewarmup_steps=20, endpoint="inclusive"
     ),

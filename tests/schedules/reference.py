@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from lrstudy.schedules import Schedule, stack
+from lrstudy.schedules import Schedule
 
 PADDED = 512
 
@@ -94,7 +94,3 @@ def expected(schedule: Schedule, step: int) -> float:
 
 def expected_rates(schedule: Schedule, steps) -> np.ndarray:
     return np.array([expected(schedule, int(step)) for step in steps])
-
-
-def copies(schedule: Schedule, n: int) -> Schedule:
-    return stack([schedule] * n)

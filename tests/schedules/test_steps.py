@@ -20,12 +20,12 @@ from .reference import rates, share
 @pytest.mark.parametrize("name", ALL)
 def test_python_numpy_and_compiled_steps_give_the_same_bits(name):
     schedule = ALL[name]
-    closed, passed = jax.jit(schedule), jax.jit(lambda s, t: s(t))
+    compiled = jax.jit(schedule)
     for step in boundaries(schedule):
         rate = np.asarray(schedule(step))
         assert rate.dtype == np.float32
         assert rate.shape == ()
-        for same in (schedule(np.int64(step)), closed(jnp.int32(step)), passed(schedule, jnp.int32(step))):
+        for same in (schedule(np.int64(step)), compiled(jnp.int32(step))):
             assert np.asarray(same) == rate, step
 
 
@@ -100,7 +100,7 @@ KNOWN = [
     (1.0, 7, 7),
     (0.0, 7, 0),
     (0.1, 10**9, 10**8),
-    (0.123457, 2**31 - 2, 265121890),
+    (0.123457, 2**31 - 2, 265121888),
     (0.999999, 2**31 - 2, 2147481499),
 ]
 
@@ -117,7 +117,7 @@ def test_known_fractions(fraction, total, length):
         assert traced(jnp.float64(fraction), jnp.int64(total).astype(jnp.int32)) == length
 
 
-@pytest.mark.parametrize(("fraction", "total", "length"), [row for row in KNOWN if 0 < row[2] and row[1] < 2000])
+@pytest.mark.parametrize(("fraction", "total", "length"), [row for row in KNOWN if row[2] > 0 and row[1] < 2000])
 def test_a_schedule_decays_by_known_fractions_closed_over_and_passed_in(fraction, total, length):
     steps = jnp.arange(-2, 3) + total - length
     by_steps = WSD(1.0, total, decay_steps=length, shape="linear")

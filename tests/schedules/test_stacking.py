@@ -1,0 +1,109 @@
+"""Many schedules as one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrstudy.schedules import SHAPES, WSD, WSDS, Constant, Cosine, ScheduleError, stack
+
+from .cases import ALL
+from .reference import rates
+
+LANES = 64
+OTHERS = [name for name in ALL if not name.startswith("WSD-")]
+
+
+@jax.jit
+def lanes(stacked, steps):
+    return jax.vmap(lambda s, t: s(t), in_axes=(0, None))(stacked, steps)
+
+
+def many(shape: str) -> list[WSD]:
+    rng = np.random.default_rng(0)
+    schedules = []
+    for _ in range(LANES):
+        total = int(rng.integers(60, 400))
+        warmup, decay = int(rng.integers(0, total // 3)), float(rng.uniform(0.02, 0.6))
+        peak = float(10 ** rng.uniform(-5, 0))
+        schedules.append(WSD(peak, total, warmup_steps=warmup, decay_fraction=decay, shape=shape, end=0.03 * peak))
+    return schedules
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lanes_equal_the_schedules_alone(shape):
+    schedules, steps = many(shape), np.arange(410)
+    together = np.asarray(lanes(stack(schedules), steps))
+    alone = np.stack([rates(schedule, steps) for schedule in schedules])
+    # One unit in the last place: a vector loop may order the products of a shape's constants in another way.
+    np.testing.assert_array_max_ulp(together, alone, maxulp=1)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_case_stacks(name):
+    stacked = stack([ALL[name]] * 3)
+    np.testing.assert_array_max_ulp(np.asarray(lanes(stacked, jnp.int32(33))), np.full(3, ALL[name](33)), maxulp=1)
+
+
+def test_leaves_are_arrays_of_the_types_that_programs_use():
+    stacked = stack([WSDS(1e-3, [10, 20]), WSDS(1, [30, 40])])
+    assert stacked.ends[1].tolist() == [20, 40]
+    for leaf in jax.tree.leaves(stacked):
+        assert isinstance(leaf, np.ndarray)
+        assert leaf.dtype in (np.int32, np.float32)
+    with jax.enable_x64(True):
+        assert stack([Constant(1.0)]).peak.dtype == np.float64
+
+
+def test_stacks_stack():
+    row = stack([Constant(1.0), Constant(2.0)])
+    grid = stack([row, row, row])
+    assert grid.peak.shape == (3, 2)
+    rate = jax.vmap(jax.vmap(lambda s: s(0)))(grid)
+    np.testing.assert_array_equal(rate, [[1, 2]] * 3)
+
+
+def test_arrays_and_numbers_stack():
+    stacked = stack([Constant(jnp.float32(1.0)), Constant(2.0)])
+    assert isinstance(stacked.peak, jax.Array)
+    np.testing.assert_array_equal(stacked.peak, [1, 2])
+
+
+WSD_, COSINE = WSD(1.0, 10, decay_steps=2), Cosine(1.0, 10)
+REFUSED = [
+    ([], "schedules must be a non-empty sequence of schedules, got []"),
+    ([1], "schedules must be a non-empty sequence of schedules, got [1]"),
+    ([WSD_, COSINE], f"schedules[1] must be a WSD like schedules[0], got {COSINE!r}"),
+    (
+        [WSD_, WSD(1.0, 10, decay_steps=2, shape="linear")],
+        "schedules[1].shape must be '1-sqrt' as in schedules[0], got 'linear'",
+    ),
+    (
+        [WSD_, WSD_, WSD(1.0, 10, decay_fraction=0.2)],
+        "schedules[2].decay_steps must be a number as in schedules[0], got None",
+    ),
+    (
+        [WSDS(1.0, [100]), WSDS(1.0, [100], end=0.2)],
+        "schedules[1].end must be None as in schedules[0], got 0.2",
+    ),
+    (
+        [WSDS(1.0, [100, 200]), WSDS(1.0, [100])],
+        "schedules[1].ends must be of 2 elements as in schedules[0], got (100,)",
+    ),
+    (
+        [Constant(1.0), Constant(np.ones(3))],
+        "schedules[1].peak must be of the shape that it has in schedules[0], got array([1., 1., 1.])",
+    ),
+]
+
+
+@pytest.mark.parametrize(("schedules", "message"), REFUSED)
+def test_what_does_not_stack(schedules, message):
+    with pytest.raises(ScheduleError) as error:
+        stack(schedules)
+    assert str(error.value) == f"stack: {message}"
+
+
+def test_one_schedule_is_no_sequence():
+    with pytest.raises(ScheduleError, match="a non-empty sequence of schedules"):
+        stack(COSINE)
