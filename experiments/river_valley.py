@@ -138,6 +138,7 @@ def _warmup(scale: Scale) -> int:
 
 def _text(scale: Scale) -> RunConfig:
     model = {"width": scale.width, "layers": scale.layers, "heads": scale.heads}
+    every = scale.text_steps // 20
     sizes = {"context": scale.context, "batch_size": scale.batch_size, "validation_windows": 128}
     return RunConfig(
         task=choice("task", "text", **sizes),
@@ -146,7 +147,8 @@ def _text(scale: Scale) -> RunConfig:
         optimizer=choice("optimizer", "adamw", b2=0.99, weight_decay=0.1),
         clip_norm=1.0,
         steps=scale.text_steps,
-        evaluate_every=scale.text_steps // 20,
+        record_every=min(10, every),
+        evaluate_every=every,
     )
 
 

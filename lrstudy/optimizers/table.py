@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import optax
 
-LearningRate = float | jax.Array | optax.Schedule
+Number = float | jax.Array
+LearningRate = Number | optax.Schedule
 
 
 def final_params(opt_state: optax.OptState, params: Any) -> Any:
@@ -45,12 +46,12 @@ def _sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
     return optax.sgd(learning_rate)
 
 
-def _momentum(learning_rate: LearningRate, *, momentum: float, nesterov: bool) -> optax.GradientTransformation:
+def _momentum(learning_rate: LearningRate, *, momentum: Number, nesterov: bool) -> optax.GradientTransformation:
     return optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov)
 
 
 def _adamw(
-    learning_rate: LearningRate, *, b1: float, b2: float, eps: float, weight_decay: float
+    learning_rate: LearningRate, *, b1: Number, b2: Number, eps: Number, weight_decay: Number
 ) -> optax.GradientTransformation:
     return optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
 

@@ -7,9 +7,10 @@ conditions that must hold.
 """
 
 import difflib
+import itertools
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,14 @@ BELOW_ONE = math.nextafter(1.0, 0.0)
 
 _INTS = (int, np.integer)
 _NUMBERS = (float, int, np.floating, np.integer)
+
+
+class Range(NamedTuple):
+    """The numbers from `low` to `high`, both allowed, either of them UNKNOWN; `rule` says it in words."""
+
+    low: float
+    high: float
+    rule: str
 
 
 class ScheduleError(ValueError):
@@ -87,20 +96,16 @@ def positive_number(schedule: object, name: str) -> float:
         ScheduleError: for another type, nan, infinity, zero and below.
     """
     rule = "a finite positive number"
-    return number_in(schedule, name, ABOVE_ZERO, LARGEST, rule, kind=rule)
+    return number_in(schedule, name, Range(ABOVE_ZERO, LARGEST, rule), kind=rule)
 
 
-def number_in(
-    schedule: object, name: str, low: float, high: float, rule: str, *, kind: str = "a finite number"
-) -> float:
-    """Checks a number in [low, high]; returns it, or UNKNOWN.
+def number_in(schedule: object, name: str, *ranges: Range, kind: str = "a finite number") -> float:
+    """Checks a number against every one of `ranges`; returns it, or UNKNOWN.
 
     Args:
         schedule: the schedule under construction.
         name: the field.
-        low: smallest value allowed; UNKNOWN allows any.
-        high: largest value allowed; UNKNOWN allows any.
-        rule: the range in words.
+        *ranges: what the number must be in; the first broken one is reported.
         kind: the rule that another type, nan or infinity breaks.
 
     Raises:
@@ -113,27 +118,47 @@ def number_in(
     value = given.item() if isinstance(given, np.generic) else given
     if deferred is None or not -LARGEST <= value <= LARGEST:
         fail(owner, name, kind, given)
-    if value < low or value > high:
-        fail(owner, name, rule, given)
+    for low, high, rule in ranges:
+        if value < low or value > high:
+            fail(owner, name, rule, given)
     store(schedule, name, float(value))
     return float(value)
 
 
-def int_in(schedule: object, name: str, low: float, high: float, rule: str, *, kind: str = "an int") -> float:
-    """Checks an int in [low, high]; returns it, or UNKNOWN. Arguments as in `number_in`.
+def int_in(schedule: object, name: str, allowed: Range, *, kind: str = "an int") -> float:
+    """Checks an int; returns it, or UNKNOWN.
 
     An array may hold floats, which is how a gradient with respect to a number of steps is taken.
+
+    Args:
+        schedule: the schedule under construction.
+        name: the field.
+        allowed: what the int must be in.
+        kind: the rule that another type breaks.
 
     Raises:
         ScheduleError: for another type (bool and float included) and an int out of range.
     """
     owner, given = type(schedule).__name__, getattr(schedule, name)
     value = _int(owner, name, given, kind, given)
-    if value < low or value > high:
-        fail(owner, name, rule, given)
+    if value < allowed.low or value > allowed.high:
+        fail(owner, name, allowed.rule, given)
     if not is_array(given):
         store(schedule, name, value)
     return value
+
+
+def increasing_ints(schedule: object, name: str) -> list[float]:
+    """Checks a non-empty sequence of increasing positive ints, by `ints`; returns its values or UNKNOWNs.
+
+    Raises:
+        ScheduleError: for anything else.
+    """
+    given, rule = getattr(schedule, name), "a non-empty sequence of strictly increasing positive ints"
+    values = ints(schedule, name, rule)
+    if any(after <= before for before, after in itertools.pairwise([0, *values])):
+        fail(type(schedule).__name__, name, rule, given)
+    return values
 
 
 def ints(schedule: object, name: str, rule: str) -> list[float]:

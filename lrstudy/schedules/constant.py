@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import STEP_LIMIT
+from lrstudy.schedules.checks import STEP_LIMIT, Range
 from lrstudy.schedules.warmed import Warmed
 
 
@@ -22,7 +22,7 @@ class Constant(Warmed):
     def __post_init__(self) -> None:
         self.check_peak()
         rule = "a non-negative int"
-        checks.int_in(self, "warmup_steps", 0, STEP_LIMIT, rule, kind=rule)
+        checks.int_in(self, "warmup_steps", Range(0, STEP_LIMIT, rule), kind=rule)
 
     def rate(self, step: jax.Array) -> jax.Array:
         """Implements `Schedule.rate`."""

@@ -2,14 +2,13 @@
 
 import abc
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import Number, Steps, fail
+from lrstudy.schedules.checks import Number, Steps
 from lrstudy.schedules.phases import ENDPOINTS, decay, pick, ramp
 from lrstudy.schedules.warmed import Warmed
 
@@ -36,10 +35,7 @@ class Cyclic(Warmed):
 
     def check_cycles(self) -> list[float]:
         """Checks the arguments above; returns `ends`, UNKNOWN for arrays."""
-        rule = "a non-empty sequence of strictly increasing positive ints"
-        ends = checks.ints(self, "ends", rule)
-        if ends[0] < 1 or any(after <= before for before, after in itertools.pairwise(ends)):
-            fail(type(self).__name__, "ends", rule, self.ends)
+        ends = checks.increasing_ints(self, "ends")
         checks.choice(self, "endpoint", ENDPOINTS)
         return ends
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import ABOVE_ZERO, STEP_LIMIT, Number, Steps, fail
+from lrstudy.schedules.checks import ABOVE_ZERO, STEP_LIMIT, Number, Range, Steps
 from lrstudy.schedules.cyclic import Cyclic
 from lrstudy.schedules.shapes import cosine
 
@@ -36,13 +36,11 @@ class CyclicCosine(Cyclic):
         ends = self.check_cycles()
         shortest = min((after - before for before, after in itertools.pairwise(ends)), default=STEP_LIMIT)
         rule = "in [0, ends[i] - ends[i - 1]) for every cycle i after the first"
-        checks.int_in(self, "rewarmup_steps", 0, shortest - 1, rule)
-        checks.int_in(self, "warmup_steps", 0, ends[0] - 1, "in [0, ends[0])")
-        peak_decay = checks.number_in(self, "peak_decay", ABOVE_ZERO, 1, "in (0, 1]")
-        end = checks.number_in(self, "end", 0, peak, "in [0, peak]")
-        if end > peak * peak_decay ** (len(ends) - 1):
-            rule = "in [0, peak * peak_decay**(len(ends) - 1)]"
-            fail(type(self).__name__, "end", rule, self.end)
+        checks.int_in(self, "rewarmup_steps", Range(0, shortest - 1, rule))
+        checks.int_in(self, "warmup_steps", Range(0, ends[0] - 1, "in [0, ends[0])"))
+        peak_decay = checks.number_in(self, "peak_decay", Range(ABOVE_ZERO, 1, "in (0, 1]"))
+        lowest = Range(0, peak * peak_decay ** (len(ends) - 1), "in [0, peak * peak_decay**(len(ends) - 1)]")
+        checks.number_in(self, "end", Range(0, peak, "in [0, peak]"), lowest)
 
     def decay_starts(self) -> Sequence[Steps]:
         """Implements `Cyclic.decay_starts`."""

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import ABOVE_ZERO, BELOW_ONE, LARGEST, Number
+from lrstudy.schedules.checks import ABOVE_ZERO, BELOW_ONE, LARGEST, Number, Range
 from lrstudy.schedules.shapes import SHAPES
 
 
@@ -25,12 +25,17 @@ class Shaped:
     d: Number = 0.5
 
     def check_shape(self) -> None:
-        """Checks the attributes above, and `end` where the shape can only approach one above zero."""
+        """Checks the attributes above."""
         checks.choice(self, "shape", SHAPES)
-        if SHAPES[self.shape].positive_end and getattr(self, "end", None) is not None:
-            checks.number_in(self, "end", ABOVE_ZERO, LARGEST, f"positive for {self.shape} decay")
         checks.positive_number(self, "power")
-        checks.number_in(self, "d", 0, BELOW_ONE, "in [0, 1)")
+        checks.number_in(self, "d", Range(0, BELOW_ONE, "in [0, 1)"))
+
+    def end_ranges(self, peak: float) -> tuple[Range, ...]:
+        """What `end` must be in; some shapes need it above zero. The shape has been checked."""
+        ranges = (Range(0, peak, "in [0, peak]"),)
+        if not SHAPES[self.shape].positive_end:
+            return ranges
+        return (Range(ABOVE_ZERO, LARGEST, f"positive for {self.shape} decay"), *ranges)
 
     def shaped(self, over: jax.Array, left: jax.Array, peak: Number, end: Number) -> jax.Array:
         """The rate inside a decay, from the shares of it that are over and left."""

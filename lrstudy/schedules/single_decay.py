@@ -6,7 +6,7 @@ import dataclasses
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import STEP_LIMIT, Number, Steps
+from lrstudy.schedules.checks import STEP_LIMIT, Number, Range, Steps
 from lrstudy.schedules.phases import ENDPOINTS, decay
 from lrstudy.schedules.warmed import Warmed
 
@@ -33,10 +33,14 @@ class SingleDecay(Warmed):
     def __post_init__(self) -> None:
         peak = self.check_peak()
         rule = "a positive int"
-        total_steps = checks.int_in(self, "total_steps", 1, STEP_LIMIT, rule, kind=rule)
-        checks.int_in(self, "warmup_steps", 0, total_steps - 1, "in [0, total_steps)")
-        checks.number_in(self, "end", 0, peak, "in [0, peak]")
+        total_steps = checks.int_in(self, "total_steps", Range(1, STEP_LIMIT, rule), kind=rule)
+        checks.int_in(self, "warmup_steps", Range(0, total_steps - 1, "in [0, total_steps)"))
+        checks.number_in(self, "end", *self.end_ranges(peak))
         checks.choice(self, "endpoint", ENDPOINTS)
+
+    def end_ranges(self, peak: float) -> tuple[Range, ...]:
+        """What `end` must be in."""
+        return (Range(0, peak, "in [0, peak]"),)
 
     def decay_start(self) -> Steps:
         """The step at which the decay begins and the rate is still `peak`."""

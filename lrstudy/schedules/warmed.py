@@ -6,7 +6,7 @@ import jax
 
 from lrstudy.schedules import checks
 from lrstudy.schedules.base import Schedule
-from lrstudy.schedules.checks import Number, Steps
+from lrstudy.schedules.checks import Number, Range, Steps
 from lrstudy.schedules.phases import WARMUP_STYLES, ramp
 
 
@@ -32,7 +32,7 @@ class Warmed(Schedule):
     def check_peak(self) -> float:
         """Checks the arguments that do not depend on the length of the schedule; returns the peak."""
         peak = checks.positive_number(self, "peak")
-        checks.number_in(self, "init_value", 0, peak, "in [0, peak]")
+        checks.number_in(self, "init_value", Range(0, peak, "in [0, peak]"))
         checks.choice(self, "warmup_style", WARMUP_STYLES)
         return peak
 

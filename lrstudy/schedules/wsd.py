@@ -7,7 +7,7 @@ import jax
 
 from lrstudy.schedules import checks
 from lrstudy.schedules.base import concrete
-from lrstudy.schedules.checks import ABOVE_ZERO, Number, Steps, fail, known
+from lrstudy.schedules.checks import ABOVE_ZERO, Number, Range, Steps, fail, known
 from lrstudy.schedules.constant import Constant
 from lrstudy.schedules.shaped import Shaped
 from lrstudy.schedules.single_decay import SingleDecay
@@ -37,8 +37,8 @@ class WSD(Shaped, SingleDecay):
     decay_fraction: Number | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.check_shape()
+        super().__post_init__()
         owner, given = type(self).__name__, self.decay_fraction
         if (self.decay_steps is None) == (given is None):
             rule = "given if and only if decay_fraction is not"
@@ -47,9 +47,9 @@ class WSD(Shaped, SingleDecay):
         room = total_steps - known(self.warmup_steps)
         bounds = "in [1, total_steps - warmup_steps]"
         if given is None:
-            checks.int_in(self, "decay_steps", 1, room, bounds)
+            checks.int_in(self, "decay_steps", Range(1, room, bounds))
             return
-        fraction = checks.number_in(self, "decay_fraction", ABOVE_ZERO, 1, "in (0, 1]")
+        fraction = checks.number_in(self, "decay_fraction", Range(ABOVE_ZERO, 1, "in (0, 1]"))
         length = rounded_share(fraction, total_steps)
         if length < 1 or length > room:
             fail(owner, "decay_fraction", f"such that its number of steps is {bounds}", given)

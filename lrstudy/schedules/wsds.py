@@ -8,7 +8,7 @@ from typing import cast
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import ABOVE_ZERO, STEP_LIMIT, Number, Steps, fail
+from lrstudy.schedules.checks import ABOVE_ZERO, STEP_LIMIT, Number, Range, Steps, fail
 from lrstudy.schedules.cyclic import Cyclic
 from lrstudy.schedules.shaped import Shaped
 from lrstudy.schedules.steps import rounded_share, traced_share
@@ -51,14 +51,14 @@ class WSDS(Shaped, Cyclic):
         peak = self.check_peak()
         ends = self.check_cycles()
         rule = "a non-negative int"
-        rewarmup = checks.int_in(self, "rewarmup_steps", 0, STEP_LIMIT, rule, kind=rule)
+        rewarmup = checks.int_in(self, "rewarmup_steps", Range(0, STEP_LIMIT, rule), kind=rule)
         checks.choice(self, "decay_relative_to", _OF)
-        if self.end is not None:
-            checks.number_in(self, "end", 0, peak, "in [0, peak]")
         self.check_shape()
+        if self.end is not None:
+            checks.number_in(self, "end", *self.end_ranges(peak))
         decays = self._check_decays(ends, rewarmup)
         high = ends[0] - decays[0] - 1
-        checks.int_in(self, "warmup_steps", 0, high, "in [0, ends[0] - decay_lengths[0])")
+        checks.int_in(self, "warmup_steps", Range(0, high, "in [0, ends[0] - decay_lengths[0])"))
 
     def _check_decays(self, ends: list[float], rewarmup: float) -> list[float]:
         """Checks that every decay fits its cycle beside the rewarmup; returns their steps, UNKNOWN for arrays."""
@@ -68,7 +68,7 @@ class WSDS(Shaped, Cyclic):
         if self.decay_lengths is None:
             name, rule = "decay_fraction", f"such that its number of steps is {bounds}"
             given = self.decay_fraction
-            fraction = checks.number_in(self, name, ABOVE_ZERO, 1, "in (0, 1]")
+            fraction = checks.number_in(self, name, Range(ABOVE_ZERO, 1, "in (0, 1]"))
             decays = [rounded_share(fraction, whole) for whole in (ends if self._of_total() else spans)]
         else:
             name, rule, given = "decay_lengths", bounds, self.decay_lengths

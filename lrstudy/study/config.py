@@ -30,7 +30,7 @@ class RunConfig:
         seed: of initialisation, data order and step randomness.
         clip_norm: largest global gradient norm; ``None``: no clipping.
         record_every: steps between metric rows.
-        evaluate_every: steps between evaluations; 0: only the final parameters.
+        evaluate_every: steps between evaluations, a multiple of ``record_every``; 0: only the final parameters.
     """
 
     task: Choice
@@ -185,6 +185,9 @@ def _check_plain(config: RunConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**31:
             raise ConfigError(f"{name} must be an int of at least {lowest}, got {value!r}")
+    if config.evaluate_every % config.record_every:
+        rule = f"0 or a multiple of record_every ({config.record_every})"
+        raise ConfigError(f"evaluate_every must be {rule}, got {config.evaluate_every!r}")
     if config.clip_norm is not None and not config.clip_norm > 0:
         raise ConfigError(f"clip_norm must be a positive number or none, got {config.clip_norm!r}")
 

@@ -116,7 +116,7 @@ class Launch:
         return self._lanes_at(trunk, branch.step, stop), place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
-        """A group's lanes at one step, on the host; the last one asked for is kept, since its lanes are asked in turn."""
+        """A group's lanes at one step, on the host; the last ones are kept, since lanes are asked for in turn."""
         if self._kept is None or self._kept[0] != (group.group_id, step):
             lanes = GroupTrainer(group, self.workdir, self.settings, stop).lanes_at(step)
             self._kept = ((group.group_id, step), to_host(lanes))

@@ -1,6 +1,5 @@
 """Many runs that differ only in numbers, trained inside one compiled program."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -8,7 +7,7 @@ import jax
 
 from lrstudy.tasks.base import Data
 from lrstudy.training import loop
-from lrstudy.training.loop import Cadence, Chunk, Columns, Job
+from lrstudy.training.loop import Cadence, Columns, Job
 from lrstudy.training.program import (
     Hyperparameters,
     Lane,
@@ -79,8 +78,9 @@ def run(
     lanes = empty_lanes(abstract_lanes(stacked, make_transform))
     data = jax.device_put(hparams[0].task.load())
     job = Job(spread(make_program(make_transform), executor), stacked, data, cadence)
-    chunks = list[Chunk]()
+    rows, finals = list[Columns](), list[Columns]()
     for chunk in loop.train(job, lanes, start=0, stop=max(cadence.steps)):
         lanes = chunk.lanes
-        chunks.append(dataclasses.replace(chunk, lanes=None))
-    return lanes, loop.concatenate(c.rows for c in chunks), loop.concatenate(c.finals for c in chunks)
+        rows.append(chunk.rows)
+        finals.append(chunk.finals)
+    return lanes, loop.concatenate(rows), loop.concatenate(finals)

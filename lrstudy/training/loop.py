@@ -26,17 +26,28 @@ class Cadence:
     Attributes:
         steps: updates of every lane.
         record_every: a row is kept at every multiple of it and at each lane's last step.
-        evaluate_every: the parameters are evaluated at every multiple of it, and at the end; 0: at the end alone.
+        evaluate_every: a multiple of ``record_every``; the parameters are evaluated at every multiple of it and at the
+            end; 0: at the end alone.
     """
 
     steps: tuple[int, ...]
     record_every: int = 1
     evaluate_every: int = 0
 
+    def __post_init__(self) -> None:
+        """Checks the cadences.
+
+        Raises:
+            ValueError: evaluations would fall between records.
+        """
+        if self.record_every < 1 or self.evaluate_every % self.record_every:
+            every = (self.record_every, self.evaluate_every)
+            raise ValueError(f"evaluate_every must be a multiple of a positive record_every, got {every[::-1]}")
+
     def record_steps(self) -> np.ndarray:
         """Sorted steps at which any lane has a row."""
         every = np.arange(0, max(self.steps), self.record_every)
-        return np.unique(np.concatenate([every, np.asarray(self.steps) - 1, self.evaluate_steps()]))
+        return np.unique(np.concatenate([every, np.asarray(self.steps) - 1]))
 
     def evaluate_steps(self) -> np.ndarray:
         """Sorted counts of updates, before the end, at which the parameters are evaluated."""
@@ -45,10 +56,7 @@ class Cadence:
     def keeps(self, steps: np.ndarray, lane: int) -> np.ndarray:
         """Which of these steps are rows of this lane."""
         own = self.steps[lane]
-        regular = steps % self.record_every == 0
-        if self.evaluate_every:
-            regular |= steps % self.evaluate_every == 0
-        return (regular | (steps == own - 1)) & (steps < own)
+        return ((steps % self.record_every == 0) | (steps == own - 1)) & (steps < own)
 
 
 @dataclasses.dataclass(frozen=True)

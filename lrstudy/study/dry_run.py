@@ -1,0 +1,103 @@
+"""What a plan would train and what it would cost, without training anything."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrstudy.study.config import make_transform
+from lrstudy.study.plan import Group, Plan
+from lrstudy.training.program import init_lane
+from lrstudy.training.step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one group costs.
+
+    Attributes:
+        parameters: of one run.
+        updates: of all runs together, those of their trunks left out.
+        tokens: examples or predicted tokens of those updates.
+        flops: of those updates, by XLA's own count of one step before optimization.
+        state_bytes: parameters and optimizer state of all lanes, which stay in memory together.
+        data_bytes: of the data that the lanes share.
+    """
+
+    parameters: int
+    updates: int
+    tokens: int
+    flops: float
+    state_bytes: int
+    data_bytes: int
+
+
+def cost_of(group: Group) -> Cost:
+    """The cost of a group; its step is traced and lowered, never run."""
+    run = group.runs[0]
+    hparams = run.hyperparameters
+    transform = functools.partial(make_transform, run)
+    lane = jax.eval_shape(functools.partial(init_lane, make_transform=transform), hparams)
+    data = run.task.load()
+    step = make_train_step(run.task.loss, transform)
+
+    def update(state: Any, data: Any) -> Any:
+        batch = run.task.batch(data, np.int32(0), state.step)  # pyright: ignore[reportArgumentType]
+        return step(state, batch, hparams)[0]
+
+    analysis = jax.jit(update).lower(lane.state, jax.eval_shape(lambda: data)).cost_analysis() or {}
+    starts = [branch.step for branch in group.branches] if group.branches else [0] * len(group.runs)
+    updates = sum(r.config.steps - start for r, start in zip(group.runs, starts, strict=True))
+    return Cost(
+        parameters=_count(lane.state.params),
+        updates=updates,
+        tokens=updates * run.task.tokens_per_step(),
+        flops=float(analysis.get("flops", 0.0)) * updates,
+        state_bytes=_bytes((lane.state.params, lane.state.opt_state)) * len(group.runs),
+        data_bytes=_bytes(data),
+    )
+
+
+def describe(plan: Plan) -> str:
+    """One line a compiled program, and the sums."""
+    names = ("runs", "updates", "parameters", "tokens", "FLOPs", "state", "data")
+    widths = (5, 9, 11, 9, 9, 9, 9)
+    heads = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
+    lines, costs = [" ".join([f"{'program':<40}", *heads])], []
+    for group in plan.groups:
+        cost = cost_of(group)
+        costs.append(cost)
+        config = group.runs[0].config
+        part = f"{group.part}: " if group.part else ""
+        branch = " from its trunk" if group.branches else ""
+        name = f"{part}{config.task.name} {config.schedule.name}{branch}"
+        lines.append(
+            f"{name:<40} {len(group.runs):>5} {cost.updates:>9} {_short(cost.parameters):>11} {_short(cost.tokens):>9} "
+            f"{_short(cost.flops):>9} {_short(cost.state_bytes):>8}B {_short(cost.data_bytes):>8}B"
+        )
+    asked = sum(len(group.runs) for group in plan.groups) - len(plan.trunks)
+    largest = max((c.state_bytes + c.data_bytes for c in costs), default=0)
+    lines.append(
+        f"{asked} runs (and {len(plan.trunks)} trunks) in {len(plan.groups)} compiled programs: "
+        f"{sum(c.updates for c in costs)} updates, {_short(sum(c.tokens for c in costs))} tokens, "
+        f"{_short(sum(c.flops for c in costs))} FLOPs; at most {_short(largest)}B of state and data at a time, "
+        "gradients and activations on top"
+    )
+    return "\n".join(lines)
+
+
+def _count(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _short(value: float) -> str:
+    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{value / 10**power:.3g}{letter}"
+    return f"{value:.3g}"

@@ -1,0 +1,127 @@
+"""Bugs of published schedules, as regression tests; the names are those of the projects that have or had them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrstudy.schedules import (
+    SHAPES,
+    WSD,
+    WSDS,
+    Constant,
+    Cosine,
+    CyclicCosine,
+    Linear,
+    Polynomial,
+    ScheduleError,
+    steps_from_fraction,
+)
+
+from .reference import rates
+
+
+def test_optax_constant_rate_without_warmup_is_zero_for_ever():
+    np.testing.assert_array_equal(rates(Constant(0.5), [0, 1, 100]), 0.5)
+    for schedule in (Linear(0.5, 10), Cosine(0.5, 10), WSDS(0.5, [10]), CyclicCosine(0.5, [10])):
+        assert rates(schedule, [0]) == 0.5
+
+
+@pytest.mark.parametrize("shape", ["1-sqrt", "polynomial"])
+def test_optax_gradient_of_the_branch_that_is_not_taken(shape):
+    def rate(peak, step):
+        return WSD(peak, 100, decay_steps=20, shape=shape, power=0.5)(step)
+
+    slopes = jax.vmap(jax.grad(rate), in_axes=(None, 0))(1.0, jnp.array([-3, 0, 79, 80, 90, 100, 101]))
+    np.testing.assert_array_equal(np.asarray(slopes)[[0, 1, 2, 3, 5, 6]], [1, 1, 1, 1, 0, 0])
+    assert 0 < slopes[4] < 1
+
+
+def test_levanter_a_warmup_of_one_is_all_of_the_run():
+    np.testing.assert_array_equal(rates(Linear(1.0, 100, warmup_steps=1), [0, 1]), [0, 1])
+    with pytest.raises(ScheduleError, match=r"warmup_steps must be an int, got 0\.5"):
+        Linear(1.0, 100, warmup_steps=0.5)
+
+
+@pytest.mark.parametrize(("fraction", "length"), [(0.29, 29), (0.57, 57)])
+def test_epfml_a_truncated_fraction_loses_a_step(fraction, length):
+    assert steps_from_fraction(fraction, 100) == length
+    assert WSD(1.0, 100, decay_fraction=fraction).trunk()[1] == 100 - length
+
+
+def test_levanter_phases_that_overlap_make_the_rate_jump():
+    with pytest.raises(ScheduleError, match=r"^WSD: decay_fraction must be"):
+        WSD(1.0, 100, warmup_steps=10, decay_fraction=0.95)
+    with pytest.raises(ScheduleError, match=r"^WSDS: warmup_steps must be"):
+        WSDS(1.0, [100, 1000], warmup_steps=200)
+
+
+def test_levanter_inverse_repeats_its_first_step():
+    decay = rates(WSDS(1.0, [300, 700, 1000], decay_relative_to="cycle"), range(270, 300))
+    assert (np.diff(decay) < 0).all()
+
+
+def test_lingua_inverse_misses_its_end_and_wraps_around():
+    schedule = WSD(1.0, 1000, decay_steps=100, shape="inverse", end=0.1)
+    np.testing.assert_allclose(rates(schedule, [999]), 1 / (0.99 / 0.1 + 0.01), rtol=1e-6)
+    np.testing.assert_array_equal(rates(schedule, [1000, 1001]), np.float32(0.1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kozistr_cooldowns_ignore_the_end_until_they_jump_to_it(shape):
+    decay = rates(WSD(1.0, 1000, decay_steps=500, shape=shape, end=0.5), range(500, 1003))
+    assert (np.diff(decay) <= 0).all()
+    assert np.abs(np.diff(decay)).max() < 0.03, "1-sqrt starts with the largest step, 0.5 * sqrt(1/500)"
+    assert decay[-1] == 0.5
+
+
+def test_kozistr_a_polynomial_grows_past_its_peak():
+    assert rates(Polynomial(0.01, 100, warmup_steps=4, power=0.5), range(102)).max() == np.float32(0.01)
+
+
+def test_epfml_an_exponential_to_zero_is_zero_at_once():
+    with pytest.raises(ScheduleError, match=r"^WSD: end must be positive for exponential decay, got 0\.0$"):
+        WSD(1.0, 100, decay_steps=20, shape="exponential")
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_optax_boundaries_of_a_tiny_run_collapse_to_nan(total):
+    for schedule in (
+        Linear(1.0, total),
+        Cosine(1.0, total, warmup_steps=total - 1),
+        WSD(1.0, total, decay_steps=1),
+        CyclicCosine(1.0, range(1, total + 1)),
+    ):
+        values = rates(schedule, range(-1, total + 2))
+        assert np.isfinite(values).all()
+        np.testing.assert_array_equal(values[-2:], 0)
+        np.testing.assert_array_equal(rates(schedule, [schedule.warmup_steps]), 1)
+
+
+def test_bert_the_first_update_is_lost():
+    assert rates(Linear(1.0, 100, warmup_steps=10), [0]) == 0
+    np.testing.assert_allclose(rates(Linear(1.0, 100, warmup_steps=10, warmup_style="skip_zero"), [0]), 0.1)
+    np.testing.assert_allclose(rates(Linear(1.0, 100, warmup_steps=9, warmup_style="open"), [0]), 0.1)
+
+
+def test_optax_a_cosine_is_even_in_the_step():
+    schedule = Cosine(1.0, 10)
+    np.testing.assert_array_equal(rates(schedule, [-5, -1]), 1)
+    assert schedule(5) != schedule(-5)
+
+
+def test_hugging_face_siblings_disagree_by_one_step():
+    run = {"peak": 1.0, "warmup_steps": 10}
+    whole = {"shape": "linear", "end": 0.25}
+    siblings = [
+        Linear(**run, total_steps=100, end=0.25),
+        Cosine(**run, total_steps=100, end=0.25),
+        Polynomial(**run, total_steps=100, end=0.25, power=2),
+        WSD(**run, total_steps=100, decay_steps=90, **whole),
+        WSDS(**run, ends=[100], decay_lengths=[89], **whole),
+        CyclicCosine(**run, ends=[100], end=0.25),
+    ]
+    for schedule in siblings:
+        np.testing.assert_array_equal(rates(schedule, [0, 10, 100]), [0, 1, 0.25])
+        np.testing.assert_allclose(rates(schedule, range(10)), np.arange(10) / 10, rtol=0, atol=1e-7)
+        assert rates(schedule, [99]) > 0.25
