@@ -170,9 +170,9 @@ def _unflatten(cls: type[Schedule], static: tuple[str, ...], leaves: Iterable[An
 @functools.partial(jax.jit, inline=True)
 def _rate(schedule: Schedule, step: jax.Array) -> jax.Array:
     settled = jax.tree.map(canonical, schedule).settled()
-    # The barrier hides constants from the compiler, which would fold them by other arithmetic (a reciprocal for a
-    # division, a product for a power): a schedule closed over by a program and the same one passed to it as data then
-    # give the same bits. Integer arithmetic is exact either way.
+    # The barrier hides constants from the compiler, which would reorder products of them and fold functions of them,
+    # and so round differently: a schedule closed over by a program and the same one passed to it as data then give the
+    # same bits. Integers are exact either way, and left open: a constant fraction of the steps costs nothing.
     return real(jax.tree.map(_opaque, settled).rate(step))
 
 

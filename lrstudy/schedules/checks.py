@@ -79,16 +79,6 @@ def known(value: Any) -> float:
     return UNKNOWN if is_array(value) else value
 
 
-def _deferred(value: Any, kinds: tuple[type, ...]) -> bool | None:
-    """False for a number of one of `kinds`, True for a numeric array, None for anything else."""
-    if isinstance(value, kinds):
-        return None if isinstance(value, bool) else False
-    if not is_array(value):
-        return None
-    numeric = any(jnp.issubdtype(value.dtype, kind) for kind in (np.integer, np.floating))
-    return True if numeric else None
-
-
 def positive_number(schedule: object, name: str) -> float:
     """Checks a finite number above zero; returns it, or UNKNOWN.
 
@@ -112,11 +102,10 @@ def number_in(schedule: object, name: str, *ranges: Range, kind: str = "a finite
         ScheduleError: for another type, nan, infinity and a number out of range.
     """
     owner, given = type(schedule).__name__, getattr(schedule, name)
-    deferred = _deferred(given, _NUMBERS)
-    if deferred:
-        return UNKNOWN
+    if not isinstance(given, _NUMBERS) or isinstance(given, bool):
+        return _unknown(owner, name, given, kind, given)
     value = given.item() if isinstance(given, np.generic) else given
-    if deferred is None or not -LARGEST <= value <= LARGEST:
+    if not -LARGEST <= value <= LARGEST:
         fail(owner, name, kind, given)
     for low, high, rule in ranges:
         if value < low or value > high:
@@ -202,12 +191,16 @@ def _elements(given: Any) -> tuple[Any, ...]:
 
 def _int(owner: str, name: str, element: Any, kind: str, given: object) -> float:
     """`element` as a Python int, or UNKNOWN for an array."""
-    deferred = _deferred(element, _INTS)
-    if deferred:
-        return UNKNOWN
-    if deferred is None:
-        fail(owner, name, kind, given)
+    if not isinstance(element, _INTS) or isinstance(element, bool):
+        return _unknown(owner, name, element, kind, given)
     value = int(element)
     if value >= STEP_LIMIT:
         fail(owner, name, "less than 2**31 - 1", given)
     return value
+
+
+def _unknown(owner: str, name: str, element: Any, kind: str, given: object) -> float:
+    """UNKNOWN for an array of numbers; fails by the rule `kind` for anything else."""
+    if not is_array(element) or not any(jnp.issubdtype(element.dtype, t) for t in (np.integer, np.floating)):
+        fail(owner, name, kind, given)
+    return UNKNOWN

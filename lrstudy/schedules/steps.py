@@ -48,7 +48,8 @@ def steps_from_fraction(fraction: float, total_steps: int) -> int:
 
     The fraction is read to six decimals. A binary float cannot hold most decimals, so a tie such as 0.145 * 100 falls
     to either side depending on precision; read as 145000 millionths it is exactly 14.5, which rounds up, here in
-    float64 and inside a compiled float32 program alike.
+    float64 and inside a compiled float32 program alike. In a run of more than half a million steps a fraction that is
+    no such decimal, 1/3 say, can be a step off: there a number of steps is the better argument.
 
     Args:
         fraction: in [0, 1].

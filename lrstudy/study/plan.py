@@ -215,10 +215,10 @@ def _cut(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
 
 
 def _group_json(group: Group) -> dict[str, Any]:
-    lanes = [{"run_id": run.run_id} for run in group.runs]
+    lanes: list[dict[str, Any]] = [{"run_id": run.run_id} for run in group.runs]
     if group.branches:
         for lane, branch in zip(lanes, group.branches, strict=True):
-            lane["branch_of"], lane["branch_step"] = branch.run_id, str(branch.step)
+            lane |= {"branch_of": branch.run_id, "branch_step": branch.step}
     return {
         "group": group.group_id,
         "part": group.part,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
+import numpy as np
 
 from lrstudy.tasks.base import Data
 from lrstudy.training import loop
@@ -71,7 +72,7 @@ def run(
         executor: see ``lanes.spread``.
 
     Returns:
-        The stacked lanes, the metric rows and the final evaluations, as columns (see ``Chunk``).
+        The stacked lanes, the metric rows by lane and step, and the final evaluations, as columns (see ``loop.Chunk``).
     """
     stacked = stack(hparams)
     cadence = Cadence(tuple(int(h.steps) for h in hparams), record_every, evaluate_every)
@@ -83,4 +84,6 @@ def run(
         lanes = chunk.lanes
         rows.append(chunk.rows)
         finals.append(chunk.finals)
-    return lanes, loop.concatenate(rows), loop.concatenate(finals)
+    columns = loop.concatenate(rows)
+    order = np.lexsort((columns["step"], columns["lane"]))
+    return lanes, {name: values[order] for name, values in columns.items()}, loop.concatenate(finals)

@@ -24,7 +24,7 @@ STYLES, ENDPOINTS = "one of ['optax', 'skip_zero', 'open']", "one of ['exclusive
 ENDS = "a non-empty sequence of strictly increasing positive ints"
 
 
-def refused(call, message):
+def assert_refused(call, message):
     with pytest.raises(ScheduleError) as error:
         call()
     assert str(error.value) == message
@@ -32,18 +32,18 @@ def refused(call, message):
 
 @pytest.mark.parametrize("peak", [0, 0.0, -1e-3, NAN, INF, -INF, 1e39, 10**400, True, "1", None, 1j, [1.0]])
 def test_peak(peak):
-    refused(lambda: Constant(peak), f"Constant: peak must be {POSITIVE}, got {peak!r}")
-    refused(lambda: WSDS(peak, [10]), f"WSDS: peak must be {POSITIVE}, got {peak!r}")
+    assert_refused(lambda: Constant(peak), f"Constant: peak must be {POSITIVE}, got {peak!r}")
+    assert_refused(lambda: WSDS(peak, [10]), f"WSDS: peak must be {POSITIVE}, got {peak!r}")
 
 
 @pytest.mark.parametrize("total", [0, -3, 1.0, True, "10", None, np.float64(10)])
 def test_total_steps(total):
-    refused(lambda: Linear(1.0, total), f"Linear: total_steps must be a positive int, got {total!r}")
+    assert_refused(lambda: Linear(1.0, total), f"Linear: total_steps must be a positive int, got {total!r}")
 
 
 def test_too_many_steps_for_int32():
-    refused(lambda: Linear(1.0, 2**31), "Linear: total_steps must be less than 2**31 - 1, got 2147483648")
-    refused(lambda: WSDS(1.0, [5, 2**40]), f"WSDS: ends must be less than 2**31 - 1, got {[5, 2**40]!r}")
+    assert_refused(lambda: Linear(1.0, 2**31), "Linear: total_steps must be less than 2**31 - 1, got 2147483648")
+    assert_refused(lambda: WSDS(1.0, [5, 2**40]), f"WSDS: ends must be less than 2**31 - 1, got {[5, 2**40]!r}")
     assert Linear(1.0, 2**31 - 2)(2**31 - 2) == 0
 
 
@@ -125,12 +125,12 @@ VALUES = [
 
 @pytest.mark.parametrize(("cls", "arguments", "name", "rule"), VALUES)
 def test_values(cls, arguments, name, rule):
-    refused(lambda: cls(**arguments), f"{cls.__name__}: {name} must be {rule}, got {arguments.get(name)!r}")
+    assert_refused(lambda: cls(**arguments), f"{cls.__name__}: {name} must be {rule}, got {arguments.get(name)!r}")
 
 
 def test_a_default_that_breaks_the_rule_of_the_shape():
     message = "WSD: end must be positive for exponential decay, got 0.0"
-    refused(lambda: WSD(1.0, 100, decay_steps=9, shape="exponential"), message)
+    assert_refused(lambda: WSD(1.0, 100, decay_steps=9, shape="exponential"), message)
 
 
 ARGUMENTS = ["peak", "warmup_steps", "init_value", "warmup_style", "total_steps", "end", "endpoint"]
@@ -177,7 +177,7 @@ ROOM = "[1, ends[i] - ends[i - 1] - rewarmup_steps] for every cycle i"
     ],
 )
 def test_arguments_that_do_not_fit_together(call, message):
-    refused(call, message)
+    assert_refused(call, message)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_arguments_that_do_not_fit_together(call, message):
     ],
 )
 def test_steps_from_fraction(fraction, total, message):
-    refused(lambda: steps_from_fraction(fraction, total), f"steps_from_fraction: {message}")
+    assert_refused(lambda: steps_from_fraction(fraction, total), f"steps_from_fraction: {message}")
 
 
 def test_limits_are_allowed():
@@ -205,12 +205,12 @@ def test_limits_are_allowed():
 
 @pytest.mark.parametrize("bad", [np.array([True]), np.array(["a"]), jnp.array([1j])])
 def test_arrays_must_hold_numbers(bad):
-    refused(lambda: Constant(bad), f"Constant: peak must be {POSITIVE}, got {bad!r}")
+    assert_refused(lambda: Constant(bad), f"Constant: peak must be {POSITIVE}, got {bad!r}")
 
 
 def test_values_of_arrays_are_not_checked_but_those_beside_them_are():
     assert Linear(jnp.float32(-1.0), jnp.int32(-5)).peak == -1
-    refused(
+    assert_refused(
         lambda: Linear(jnp.float32(1.0), 100, warmup_steps=100),
         "Linear: warmup_steps must be in [0, total_steps), got 100",
     )

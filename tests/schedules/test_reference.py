@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lrstudy.schedules import Cosine, Linear, Polynomial
+from lrstudy.schedules import WSD, Linear
 
 from .cases import ALL, boundaries, last_step
 from .reference import expected_rates, rates
@@ -37,12 +37,23 @@ def test_float64(name, in_float64):
     np.testing.assert_allclose(values, expected_rates(schedule, steps), rtol=0, atol=1e-12 * schedule.peak)
 
 
-@pytest.mark.parametrize("schedule", [Cosine(1.0, 1000), Polynomial(1.0, 1000, power=2.0)])
-def test_the_tail_keeps_its_relative_precision(schedule):
-    # From the share that is left, (k/T)**2 and sin(pi k / 2T)**2 need no subtraction; 1 - u would lose three digits.
-    left = np.arange(1, 20) / 1000
-    exact = np.sin(np.pi * left / 2) ** 2 if isinstance(schedule, Cosine) else left**2
-    np.testing.assert_allclose(rates(schedule, 1000 - np.arange(1, 20)), exact, rtol=2e-6)
+TAILS = {
+    "linear": lambda v: v,
+    "cosine": lambda v: np.sin(np.pi * v / 2) ** 2,
+    "1-sqrt": lambda v: v / (1 + np.sqrt(1 - v)),
+    "1-square": lambda v: v * (2 - v),
+    "exp_to_zero": lambda v: np.expm1(v) / (np.e - 1),
+    "polynomial": lambda v: v**2,
+    "rex": lambda v: v / (0.5 + 0.5 * v),
+}
+
+
+@pytest.mark.parametrize("shape", TAILS)
+def test_the_tail_keeps_its_relative_precision(shape):
+    # From the share that is left; 1 - u, or a cosine near -1, would lose three digits here.
+    left = np.arange(1, 20)
+    schedule = WSD(1.0, 10_000, decay_steps=10_000, shape=shape)
+    np.testing.assert_allclose(rates(schedule, 10_000 - left), TAILS[shape](left / 10_000), rtol=2e-6)
 
 
 def test_single_steps_of_a_long_run_are_told_apart():

@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -167,3 +168,15 @@ def test_cycles_round_like_single_decays(relative_to):
     by_fraction = WSDS(1.0, ends, decay_fraction=0.15, decay_relative_to=relative_to)
     by_lengths = WSDS(1.0, ends, decay_lengths=lengths)
     np.testing.assert_array_equal(rates(by_fraction, range(110)), rates(by_lengths, range(110)))
+
+
+def test_optax_applies_the_schedule_at_the_count_before_the_update():
+    schedule = WSD(0.5, 6, warmup_steps=2, decay_steps=2, shape="linear")
+    transform = optax.sgd(schedule)
+    params = jnp.float32(0)
+    state = transform.init(params)
+    applied = []
+    for _ in range(7):
+        updates, state = transform.update(jnp.float32(-1), state, params)
+        applied.append(float(updates))
+    assert applied == [0, 0.25, 0.5, 0.5, 0.5, 0.25, 0]

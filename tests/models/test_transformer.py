@@ -1,0 +1,121 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrstudy.models import Transformer
+
+from . import reference
+
+VOCABULARY, CONTEXT, BATCH = 11, 8, 3
+MODEL = Transformer(vocabulary=VOCABULARY, context=CONTEXT, width=12, layers=2, heads=3, expansion=2)
+
+
+@functools.cache
+@jax.jit
+def params():
+    """Random everywhere: the initial norm scales are all one, which would hide a scale that is not used."""
+    tree = MODEL.init(jax.random.key(0), jnp.zeros((1, CONTEXT), jnp.int32))["params"]
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    return structure.unflatten([x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
+def tokens(length=CONTEXT):
+    return np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, length), np.int32)
+
+
+APPLY = jax.jit(MODEL.apply)
+
+
+def logits(x):
+    return np.asarray(APPLY({"params": params()}, x))
+
+
+@pytest.mark.parametrize("length", [1, 5, CONTEXT])
+def test_equals_plain_numpy_at_every_length(length):
+    x = tokens(length)
+    expected = np.stack([reference.transformer(params(), row, MODEL.layers) for row in x])
+    # Float32 keeps 6e-8 of a number below 10: some thirty such errors, one for every sum on the way to a logit.
+    np.testing.assert_allclose(logits(x), expected, rtol=0, atol=2e-5)
+
+
+def test_a_batch_axis_is_optional_and_the_result_is_float32():
+    assert logits(tokens()).shape == (BATCH, CONTEXT, VOCABULARY)
+    assert logits(tokens()[0]).shape == (CONTEXT, VOCABULARY)
+    assert logits(tokens()).dtype == np.float32
+
+
+@pytest.mark.parametrize("t", range(CONTEXT))
+def test_a_token_changes_its_own_and_later_positions_only(t):
+    x = tokens()
+    changed = x.copy()
+    changed[:, t] = (x[:, t] + 1) % VOCABULARY
+    same = (logits(x) == logits(changed)).all(axis=-1)
+    assert same[:, :t].all()
+    # Every later position attends to t with a weight above zero, and random values differ.
+    assert not same[:, t:].any()
+
+
+def test_a_prefix_has_the_logits_that_it_has_in_the_whole():
+    # The programs differ in shape, so sums may be taken in another order: the bound of the NumPy comparison.
+    np.testing.assert_allclose(logits(tokens()[:, :5]), logits(tokens())[:, :5], rtol=0, atol=2e-5)
+
+
+def test_permuting_the_batch_permutes_the_outputs():
+    order = np.array([2, 0, 1])
+    np.testing.assert_array_equal(logits(tokens()[order]), logits(tokens())[order])
+
+
+def test_equal_tokens_differ_by_their_position():
+    row = logits(np.zeros((BATCH, CONTEXT), np.int32))[0]
+    assert len(np.unique(row, axis=0)) == CONTEXT
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Transformer(vocabulary=256, context=64),
+        Transformer(vocabulary=7, context=5, width=12, layers=3, heads=4, expansion=1),
+        Transformer(vocabulary=7, context=5, width=12, layers=0, heads=2),
+    ],
+    ids=["defaults", "small", "no blocks"],
+)
+def test_parameter_count(model):
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, model.context), jnp.int32))
+    v, c, w, e = model.vocabulary, model.context, model.width, model.expansion
+    block = w + 3 * w * w + w * w + w + 2 * e * w * w
+    # Embedding and readout are two matrices (untied), positions are learned, no layer has a bias.
+    expected = 2 * v * w + c * w + model.layers * block + w
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == expected
+    assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.float32)}
+
+
+def test_a_published_parameter_count():
+    # GPT-2 small has 124,439,808 parameters (Radford et al. 2019). It ties the readout to the embedding, and has biases
+    # in every layer and norm: per block 3w + w + 4w + w in layers and 2w in norms, and w in the final norm.
+    v, w, layers = 50257, 768, 12
+    model = Transformer(vocabulary=v, context=1024, width=w, layers=layers, heads=12)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 1024), jnp.int32))
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    assert count - v * w + layers * 11 * w + w == 124_439_808
+
+
+def test_every_parameter_has_a_gradient():
+    def loss(p):
+        return jnp.sum(jnp.square(APPLY({"params": p}, tokens())))
+
+    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params())):
+        assert bool(jnp.any(gradient != 0)), jax.tree_util.keystr(path)
+
+
+def test_initial_predictions_are_spread_over_the_vocabulary():
+    model = Transformer(vocabulary=256, context=16)
+    x = np.random.default_rng(1).integers(0, 256, (8, 16), np.int32)
+    scores, _ = jax.jit(model.init_with_output)(jax.random.key(0), x)
+    # The readout sees inputs of unit mean square and weights of variance 1 / width, so logits have variance one. Each of
+    # the 256 columns of weights has a squared length of 1 +- sqrt(2 / 64), so their mean is within 0.011; the 128 inputs
+    # point in alike directions (they share positions), which triples that. Six such errors:
+    assert abs(float(jnp.var(scores)) - 1) < 0.2

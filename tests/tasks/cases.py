@@ -1,0 +1,55 @@
+"""One small instance of every task, with its data and parameters away from the start."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrstudy.models import MLP, Transformer
+from lrstudy.tasks import BigramTable, CurvedRiver, Digits, NoisyQuadratic, Task, Text
+
+TASKS: dict[str, Task] = {
+    "bigram": BigramTable(vocabulary=6, batch_size=40),
+    "digits": Digits(model=MLP(outputs=10, width=7, layers=1), batch_size=50),
+    "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
+    "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
+    "text": Text(
+        path=__file__,  # any text will do
+        context=5,
+        batch_size=8,
+        validation_windows=9,
+        model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
+    ),
+}
+LANDSCAPES = ("quadratic", "river")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    task: Task
+    data: Any
+    params: Any
+    jitted_batch: Any
+
+    def batch(self, seed: int, step: int) -> Any:
+        return to_numpy(self.jitted_batch(self.data, jnp.int32(seed), jnp.int32(step)))
+
+
+@functools.cache
+def case(name: str) -> Case:
+    task = TASKS[name]
+    rng = np.random.default_rng(0)
+    initial = jax.eval_shape(task.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), initial)
+    return Case(task, jax.device_put(task.load()), params, jax.jit(task.batch))
+
+
+def to_numpy(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, tree)
+
+
+def same(first: Any, second: Any) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))
