@@ -162,10 +162,10 @@ def _text_schedules(scale: Scale) -> Sequence[Choice]:
 
 
 def _budget_axis(steps: int, peak: float, warmup: int) -> Axis:
-    """Three ways to serve three budgets with ``steps`` updates in all.
+    """Three ways to serve three budgets with ``steps`` updates in all, and what WSD would do if it could spend more.
 
     Cyclic-Cosine and WSD-S spend them on one path with ends at a quarter, a half and all of it. The three WSD runs are
-    shortened alike until their common trunk and their three decays cost as much.
+    shortened alike until their common trunk and their three decays cost as much; three more have the full lengths.
     """
     ends = claims.budget_ends(steps)
     common = {"peak": peak, "warmup_steps": warmup, "end": 0.1 * peak}
@@ -173,7 +173,7 @@ def _budget_axis(steps: int, peak: float, warmup: int) -> Axis:
     simplified = choice("schedule", "WSDS", ends=ends, decay_fraction=claims.DECAY_SHARE, **common)
     branches = [
         {"schedule": choice("schedule", "WSD", decay_steps=decay, shape="inverse", **common), "steps": budget}
-        for budget, decay in claims.shortened_budgets(steps)
+        for budget, decay in (*claims.shortened_budgets(steps), *claims.full_budgets(steps))
     ]
     return [{"schedule": cyclic}, {"schedule": simplified}, *branches]
 
@@ -201,11 +201,11 @@ def _line(context: Context) -> "pd.DataFrame":
 EXPERIMENT = Experiment(
     name="river_valley",
     title="The river valley behind warmup-stable-decay schedules",
-    paper="Wen et al. 2024, Understanding Warmup-Stable-Decay Learning Rates: A River Valley Loss Landscape Perspective, "
-    "arXiv 2410.05192",
-    question="A loss landscape may be a river between steep hills: a large learning rate travels far down the river but "
-    "bounces between the hills, and a decay settles it onto the river. Does that picture predict what schedules do, on "
-    "landscapes where it can be computed, on a table of bigrams, and on a transformer that learns real text?",
+    paper="Wen et al. 2024, Understanding Warmup-Stable-Decay Learning Rates: A River Valley Loss Landscape "
+    "Perspective, arXiv 2410.05192",
+    question="A loss landscape may be a river between steep hills: a large learning rate travels far down the river "
+    "but bounces between the hills, and a decay settles it onto the river. Does that picture predict what schedules "
+    "do, on landscapes where it can be computed, on a table of bigrams, and on a transformer that learns real text?",
     presets={name: (lambda scale=scale: parts(scale)) for name, scale in SCALES.items()},
     claims=claims.CLAIMS,
     probes=(Probe("line", "text", _line),),
@@ -222,10 +222,8 @@ EXPERIMENT = Experiment(
         Figure("landscape", "Curved river: the landscape and one chain of each schedule.", ("river",), views.landscape),
         Figure("river", "Curved river: rate and mean loss over the chains.", ("river",), views.river),
         Figure("river_budgets", "Curved river: three budgets.", ("river_budgets",), views.river_budgets),
-        Figure(
-            "river_budget_curves", "Curved river: the paths behind the budgets.", ("river_budgets",), views.river_paths
-        ),
-        Figure("bigram", "Bigram table: excess cross-entropy of each kind of context.", ("bigram",), views.bigram),
+        Figure("river_budget_curves", "River: the paths behind the budgets.", ("river_budgets",), views.river_paths),
+        Figure("bigram", "Bigrams: excess cross-entropy of each kind of context.", ("bigram",), views.bigram),
         Figure("quadratic", "Noisy quadratic: simulated and expected loss.", ("quadratic",), views.quadratic),
         Figure(
             "stationary", "Noisy quadratic: constant rates reach their closed form.", ("stationary",), views.stationary

@@ -18,6 +18,12 @@ Measure = Callable[[Records], Measurement]
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 DECAY_SHARE = 0.2
+BUDGET_METHODS = {
+    "CyclicCosine": "Cyclic-Cosine",
+    "WSDS": "WSD-S",
+    "WSD": "WSD, shortened to the same cost",
+    "WSD full": "WSD, full lengths (costs more)",
+}
 _SECTION_3, _SECTION_4, _SECTION_5 = "section 3", "section 4", "section 5"
 
 
@@ -37,6 +43,11 @@ def shortened_budgets(steps: int) -> tuple[tuple[int, int], ...]:
     decays = [round(DECAY_SHARE * budget) for budget in budgets]
     longest = steps - decays[0] - decays[1]
     return (budgets[0], decays[0]), (budgets[1], decays[1]), (longest, decays[2])
+
+
+def full_budgets(steps: int) -> tuple[tuple[int, int], ...]:
+    """(budget, decay steps) of three WSD runs of the full lengths; together they cost more than ``steps`` updates."""
+    return tuple((end, round(DECAY_SHARE * end)) for end in budget_ends(steps))
 
 
 # -- noisy quadratic ---------------------------------------------------------------------------------------------------
@@ -107,8 +118,8 @@ def river_series(records: Records) -> dict[str, Records]:
 def _river(first: str, second: str, metric: str, statistic: Statistic) -> Measure:
     def measure(records: Records) -> Measurement:
         series = river_series(records)
-        values = (series[name].final(metric).to_numpy() for name in (first, second))
-        return paired(*values, statistic)
+        one, other = (series[name].final(metric).to_numpy() for name in (first, second))
+        return paired(one, other, statistic)
 
     return measure
 
@@ -229,15 +240,16 @@ def text_table(records: Records) -> "pd.DataFrame":
 def budget_losses(records: Records, metric: str) -> dict[tuple[str, int], tuple[int, np.ndarray]]:
     """(method, checkpoint 0..2) to the updates on the checkpoint's path and its loss for every seed."""
     found = {}
+    steps = int(records.runs["steps"].max())
     for method in ("CyclicCosine", "WSDS"):
         own = records.where(schedule=method)
-        steps = int(own.runs["steps"].iloc[0])
         for place, end in enumerate(budget_ends(steps)):
             losses = own.final(metric) if end == steps else own.at_step(metric, end)
             found[method, place] = (end, losses.to_numpy())
-    wsd = records.where(schedule="WSD")
-    for place, steps in enumerate(sorted(wsd.runs["steps"].unique())):
-        found["WSD", place] = (int(steps), wsd.where(steps=steps).final(metric).to_numpy())
+    for method, budgets in (("WSD", shortened_budgets(steps)), ("WSD full", full_budgets(steps))):
+        for place, (budget, decay) in enumerate(budgets):
+            own = records.where(schedule="WSD", steps=budget, schedule__decay_steps=decay)
+            found[method, place] = (budget, own.final(metric).to_numpy())
     return found
 
 
@@ -246,14 +258,15 @@ def budget_table(records: Records, metric: str) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
+    steps = int(records.runs["steps"].max())
     for (method, place), (path, losses) in budget_losses(records, metric).items():
         spread = mean_interval(losses)
         rows.append(
             {
-                "method": method,
+                "method": BUDGET_METHODS[method],
                 "checkpoint": place + 1,
                 "path_steps": path,
-                "spent so far": _spent(records, method, place, path),
+                "spent so far": _spent(steps, method, place),
                 "mean": spread.value,
                 "standard error": float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else np.nan,
                 "seeds": len(losses),
@@ -262,14 +275,13 @@ def budget_table(records: Records, metric: str) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _spent(records: Records, method: str, place: int, path: int) -> int:
+def _spent(steps: int, method: str, place: int) -> int:
     """Updates that a method has made when it has this checkpoint: WSD's trunk and all decays so far, else the path."""
-    if method != "WSD":
-        return path
-    runs = records.where(schedule="WSD").runs
-    decays = sorted(set(zip(runs["steps"], runs["schedule.decay_steps"], strict=True)))[: place + 1]
-    longest, last_decay = decays[-1]
-    return int(longest - last_decay + sum(decay for _, decay in decays))
+    if not method.startswith("WSD ") and method != "WSD":
+        return budget_ends(steps)[place]
+    budgets = (shortened_budgets if method == "WSD" else full_budgets)(steps)[: place + 1]
+    longest, last_decay = budgets[-1]
+    return longest - last_decay + sum(decay for _, decay in budgets)
 
 
 def text_budget_table(records: Records) -> "pd.DataFrame":
@@ -308,7 +320,7 @@ def _recorded_rate(records: Records) -> Measurement:
 
 
 def _moved_rate(records: Records) -> Measurement:
-    """Under plain SGD the update is the rate times the gradient: largest distance of their norms' ratio from the rate."""
+    """Under plain SGD an update is rate times gradient: largest distance of their norms' ratio from the rate."""
     sgd = records.where(optimizer="sgd")
     peaks = sgd.metrics["run_id"].map(sgd.runs.set_index("run_id")["schedule.peak"])
     moved = sgd.metrics["update_norm"].astype(float) / sgd.metrics["grad_norm_l2"]
@@ -330,12 +342,13 @@ def _ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 EVERY_PART = ("stationary", "quadratic", "river", "bigram", "river_budgets", "text", "text_budgets")
+_OWN = "the study's own"
 _CLOSED = "Noisy quadratic: "
 _RIVER = "Curved river: "
 _TEXT = "Text, each schedule at its best peak: "
 
 CLAIMS: Sequence[Claim] = (
-    Claim("a1", _CLOSED + "stationary loss is sum eta s / (2 (2 - eta lambda)); worst relative error of four settings",
+    Claim("a1", _CLOSED + "stationary loss is eta s / (2 (2 - eta lambda)); worst relative error of four settings",
           _SECTION_3, ("stationary",), _stationary, "<=", 0.05),
     Claim("a2", _CLOSED + "final loss under WSD is that of the exact recursion; relative error",
           _SECTION_3, ("quadratic",), _recursion_error("WSD"), "<=", 0.02),
@@ -359,8 +372,10 @@ CLAIMS: Sequence[Claim] = (
           _bigram_cut("deterministic_excess", lambda before, after: 1 - after / before), "<", 0.15),
     Claim("c3", "Bigram: deterministic excess of a low constant rate over WSD's", _SECTION_4, ("bigram",),
           _bigram_low, ">=", 5.0),
-    Claim("d1", _TEXT + "WSD minus cosine in standard errors", _SECTION_5, ("text",), _standard_errors_behind, "<", 1.0),
-    Claim("d2", _TEXT + "WSD minus constant, nats", _SECTION_5, ("text",), _text_difference("WSD", "Constant"), "<", 0.0),
+    Claim("d1", _TEXT + "WSD minus cosine in standard errors", _SECTION_5, ("text",),
+          _standard_errors_behind, "<", 1.0),
+    Claim("d2", _TEXT + "WSD minus constant, nats", _SECTION_5, ("text",),
+          _text_difference("WSD", "Constant"), "<", 0.0),
     Claim("d3", _TEXT + "cosine minus constant, nats", _SECTION_5, ("text",),
           _text_difference("Cosine", "Constant"), "<", 0.0),
     Claim("d4", "Text: the drop during the decay grows with the peak rate (Spearman)", _SECTION_3, ("text",),
@@ -373,8 +388,8 @@ CLAIMS: Sequence[Claim] = (
           ("river_budgets",), _ahead("river_budgets", "expected_loss", "WSD"), "<", 0.0),
     Claim("e4", _RIVER + "three budgets at equal cost: WSD-S minus Cyclic-Cosine, worst checkpoint", _SECTION_5,
           ("river_budgets",), _ahead("river_budgets", "expected_loss", "CyclicCosine"), "<", 0.0),
-    Claim("f1", "Every recorded rate is the schedule's at that count; largest distance over the peak", "the study's own",
+    Claim("f1", "Every recorded rate is the schedule's at that count; largest distance over the peak", _OWN,
           EVERY_PART, _recorded_rate, "<=", 2e-7),
-    Claim("f2", "Under SGD the parameters moved by just that rate; largest distance over the peak", "the study's own",
+    Claim("f2", "Under SGD the parameters moved by just that rate; largest distance over the peak", _OWN,
           EVERY_PART, _moved_rate, "<=", 1e-5),
 )  # fmt: skip

@@ -24,7 +24,7 @@ def text(records: Records) -> "Figure":
     part = records.part("text")
     best = {name: claims.best_peak(losses) for name, losses in claims.text_losses(records).items()}
     series = {f"{name}, peak {peak:g}": part.where(schedule=name, schedule__peak=peak) for name, peak in best.items()}
-    return rate_and_metric(series, "validation_loss", _VALIDATION, log=True)
+    return rate_and_metric(series, "validation_loss", _VALIDATION, crop=True)
 
 
 def text_rates(records: Records) -> "Figure":
@@ -48,14 +48,14 @@ def river_budgets(records: Records) -> "Figure":
 
 
 def _paths(part: Records) -> dict[str, Records]:
-    lengths = sorted(part.where(schedule="WSD").runs["steps"].unique())
-    branches = {f"WSD, {steps} updates": part.where(schedule="WSD", steps=steps) for steps in lengths}
+    budgets = claims.shortened_budgets(int(part.runs["steps"].max()))
+    branches = {f"WSD, {steps} updates": part.where(schedule="WSD", steps=steps) for steps, _ in budgets}
     return {"Cyclic-Cosine": part.where(schedule="CyclicCosine"), "WSD-S": part.where(schedule="WSDS"), **branches}
 
 
 def text_paths(records: Records) -> "Figure":
     """Rate and loss along the paths behind the budgets on text."""
-    return rate_and_metric(_paths(records.part("text_budgets")), "validation_loss", _VALIDATION, log=True)
+    return rate_and_metric(_paths(records.part("text_budgets")), "validation_loss", _VALIDATION, crop=True)
 
 
 def river_paths(records: Records) -> "Figure":
@@ -100,7 +100,8 @@ def quadratic(records: Records) -> "Figure":
     axis = figure.axes[1]
     for own, colour in zip(series.values(), COLOURS, strict=False):
         end = int(own.runs["steps"].iloc[0])
-        axis.plot(end, claims.recursion(own), "x", color=colour, markersize=8, label="exact expectation")
+        label = "exact expectation" if colour == COLOURS[0] else None
+        axis.plot(end, claims.recursion(own), "x", color=colour, markersize=8, label=label)
     axis.legend(fontsize=8)
     return figure
 
@@ -114,6 +115,6 @@ def stationary(records: Records) -> "Figure":
     labels = [f"sharpness {s:g}\nrate {r:g}" for s, r in zip(table["sharpness"], table["rate"], strict=True)]
     axis.errorbar(labels, 100 * table["relative error"], 100 * spread, fmt="o", color=COLOURS[0], capsize=4)
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.set(ylabel="simulated over closed form, less one (%)")
-    axis.set_title("95% interval over seeds", fontsize=8, loc="left")
+    axis.set(ylabel="relative error (%)")
+    axis.set_title("simulated over closed form, less one; 95% interval over seeds", fontsize=8, loc="left")
     return figure

@@ -94,9 +94,7 @@ def mean_interval(samples: Sequence[float] | np.ndarray) -> Measurement:
     return Measurement(mean, len(values), mean - half, mean + half)
 
 
-def paired(
-    first: np.ndarray, second: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> Measurement:
+def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any], Any]) -> Measurement:
     """A statistic of two samples that share their seeds: computed on the means, with an interval over the seeds.
 
     Args:

@@ -71,6 +71,8 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
         raise one_of("a path", path, (*PLAIN_FIELDS, *KINDS))
     current = default_model(config) if kind == "model" and config.model is None else getattr(config, kind)
     if argument:
+        if current is None:
+            raise ConfigError(f"{path} must be left out: task {config.task.name} has no model")
         known = choices.arguments_of(kind, current.name)
         if argument not in known:
             raise one_of(f"an argument of {kind} {current.name}", argument, known)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -62,7 +62,7 @@ def main(experiment: Experiment) -> None:
     app.run(entry, flags_parser=flags_parser)
 
 
-def _refuse(error: ConfigError) -> Any:
+def _refuse(error: ConfigError) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(BAD_COMMAND)
 

@@ -12,6 +12,7 @@ from lrstudy.study.config import schedule_of
 from lrstudy.study.errors import StudyError
 from lrstudy.study.store import begun_groups, read_rows, read_table
 from lrstudy.study.workdir import Workdir, read_json
+from lrstudy.training.step import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +67,17 @@ class Records:
         return rows.set_index("seed")[metric].sort_index().astype(float)
 
     def curves(self, metric: str) -> "pd.DataFrame":
-        """A metric by step (rows) and seed (columns), without the steps at which it was not measured."""
-        rows = self.metrics[["run_id", "step", metric]].merge(self.runs[["run_id", "seed"]], on="run_id")
+        """A metric by step (rows) and seed (columns), without the steps at which it was not measured.
+
+        The evaluation of the final parameters stands at the step that a further update would have had.
+        """
+        import pandas as pd
+
+        columns = ["step", "seed", metric]
+        rows = self.metrics[["run_id", "step", metric]].merge(self.runs[["run_id", "seed"]], on="run_id")[columns]
+        if metric not in METRICS:
+            done = self.runs[self.runs["outcome"] == "ok"]
+            rows = pd.concat([rows, done.rename(columns={"steps": "step"})[columns]])
         return rows.dropna(subset=[metric]).pivot_table(index="step", columns="seed", values=metric)
 
     @functools.cached_property

@@ -24,11 +24,14 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   max-width: 62rem; padding: 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-table { border-collapse: collapse; font-size: 0.85rem; } th, td { border-bottom: 1px solid var(--line);
-  padding: 0.25rem 0.6rem; text-align: left; vertical-align: top; } td.number { text-align: right;
+table { border-collapse: collapse; font-size: 0.85rem; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.6rem; text-align: left; vertical-align: top; }
+td.number { text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
-.wide { overflow-x: auto; } .yes { color: var(--good); font-weight: 600; } .no { color: var(--bad); font-weight: 600; }
-figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; } figcaption { font-size: 0.9rem; }
+.wide { overflow-x: auto; }
+.yes { color: var(--good); font-weight: 600; } .no { color: var(--bad); font-weight: 600; }
+figure { margin: 1.5rem 0; } figure svg { width: 100%; max-width: 44rem; height: auto; }
+figcaption { font-size: 0.9rem; }
 pre { overflow-x: auto; padding: 0.6rem; border: 1px solid var(--line); border-radius: 4px; font-size: 0.85rem; }
 """
 
@@ -86,7 +89,10 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
         )
     names = ("claim", "verdict", "measured", "threshold", "95% interval", "n", "statement")
     head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
-    note = f"<p>{held} of {len(claims)} claims hold. Thresholds were fixed before the run; n counts samples.</p>"
+    note = (
+        f"<p>{held} of {len(claims)} claims hold. Thresholds were fixed before the run; n counts what the interval is "
+        "over, seeds as a rule.</p>"
+    )
     return f'<h2>Claims</h2>{note}<div class="wide"><table>{head}{"".join(rows)}</table></div>'
 
 

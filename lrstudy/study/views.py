@@ -75,7 +75,7 @@ def sweep_figure(records: Records) -> "Figure":
         raise StudyError("no number was swept")
     metric = objective(records)
     lines = {label: losses_by(part, along, metric) for label, part in series(records, along).items()}
-    return loss_against_rate(lines, f"final {metric.replace('_', ' ')} (nats)", along)
+    return loss_against_rate(lines, f"final {metric.replace('_', ' ')}", along)
 
 
 def curves_figure(records: Records) -> "Figure":
@@ -89,7 +89,7 @@ def curves_figure(records: Records) -> "Figure":
 
     chosen = sorted(found, key=lambda label: mean(found[label]))[:_MOST_SERIES]
     curve = metric if records.metrics[metric].notna().any() else "loss"
-    return rate_and_metric({label: found[label] for label in chosen}, curve, f"{curve.replace('_', ' ')} (nats)")
+    return rate_and_metric({label: found[label] for label in chosen}, curve, f"{curve.replace('_', ' ')}", crop=True)
 
 
 def summary(records: Records) -> "pd.DataFrame":

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy.tasks.base import Batch, Data, Metrics, Params, Task, data_key
@@ -91,7 +92,7 @@ def stationary_loss(learning_rate: float, eigenvalues: tuple[float, ...], noise:
 
 
 def expected_loss(
-    learning_rates: Float[Array, " steps"],
+    learning_rates: Float[np.ndarray | Array, " steps"],
     eigenvalues: tuple[float, ...],
     noise: tuple[float, ...],
     start: tuple[float, ...],

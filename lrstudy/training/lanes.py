@@ -48,7 +48,10 @@ def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple
     if executor == "map":
 
         def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
-            return jax.lax.map(lambda lane: program(*lane, data, window), (lanes, hparams))
+            def one(lane: tuple[Lane, Hyperparameters]) -> tuple[Lane, Rows]:
+                return program(lane[0], lane[1], data, window)
+
+            return jax.lax.map(one, (lanes, hparams))
 
         return jax.jit(mapped, donate_argnums=0)
     raise ValueError(f"executor must be one of ['auto', 'map', 'vmap'], got {executor!r}")

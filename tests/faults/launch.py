@@ -91,7 +91,9 @@ class Faults:
         actions = {"kill": kill, "full": full, "term": terminate, "terms": terminate_twice_inside}
         actions.get(action or "", lambda: None)()
 
-    def around(self, owner: Any, name: str, before: Callable[..., str], after: Callable[..., str] | None = None) -> None:
+    def around(
+        self, owner: Any, name: str, before: Callable[..., str], after: Callable[..., str] | None = None
+    ) -> None:
         """Calls of ``owner.name`` pass through the places that ``before`` and ``after`` name, if they name one."""
         original = getattr(owner, name)
 

@@ -14,13 +14,11 @@ MODEL = Transformer(vocabulary=VOCABULARY, context=CONTEXT, width=12, layers=2, 
 
 
 @functools.cache
-@jax.jit
 def params():
     """Random everywhere: the initial norm scales are all one, which would hide a scale that is not used."""
-    tree = MODEL.init(jax.random.key(0), jnp.zeros((1, CONTEXT), jnp.int32))["params"]
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    return structure.unflatten([x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(MODEL.init, jax.random.key(0), jax.ShapeDtypeStruct((1, CONTEXT), jnp.int32))["params"]
+    return jax.tree.map(lambda x: np.float32((x.ndim == 1) + 0.3 * rng.normal(size=x.shape)), shapes)
 
 
 def tokens(length=CONTEXT):

@@ -144,7 +144,7 @@ def test_a_task_without_its_model_says_so(name):
     with pytest.raises(ValueError, match=rf"^{type(task).__name__}: model must be given, got None$"):
         task.init(jax.random.key(0))
     with pytest.raises(ValueError, match=rf"^{type(task).__name__}: model must be given, got None$"):
-        task.loss({}, case(name).batch(0, 0))
+        task.loss({}, jax.tree.map(jnp.asarray, case(name).batch(0, 0)))
 
 
 SIZES = {"bigram": 40, "digits": 50, "quadratic": 6, "river": 6, "text": 8 * 5}

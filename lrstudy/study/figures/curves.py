@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def rate_and_metric(series: Mapping[str, Records], metric: str, ylabel: str, log: bool = False) -> "Figure":
+FIRST_SHOWN = 0.05
+"""Share of the steps after which a falling loss is near enough to its end to set the axis."""
+
+
+def rate_and_metric(
+    series: Mapping[str, Records], metric: str, ylabel: str, *, log: bool = False, crop: bool = False
+) -> "Figure":
     """Two panels over one step axis: the rate that was applied, and a metric with its range over seeds.
 
     Args:
@@ -18,7 +24,9 @@ def rate_and_metric(series: Mapping[str, Records], metric: str, ylabel: str, log
         metric: column of the metric rows.
         ylabel: its name with units.
         log: logarithmic metric axis.
+        crop: let the axis begin where the first fall from initialisation is over.
     """
+    highest = float("-inf")
     figure, axes = panels(2, 1, height=2.2)
     top, bottom = axes[0, 0], axes[1, 0]
     top.sharex(bottom)
@@ -27,10 +35,15 @@ def rate_and_metric(series: Mapping[str, Records], metric: str, ylabel: str, log
         top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3)
         curves = records.curves(metric)
         band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour)
+        later = curves[curves.index >= FIRST_SHOWN * curves.index.max()]
+        highest = max(highest, float(later.max().max()))
     top.set_ylabel("learning rate")
     top.tick_params(labelbottom=False)
     bottom.set(xlabel="step (optimizer updates)", ylabel=ylabel)
     if log:
         bottom.set_yscale("log")
-    bottom.legend(fontsize=8, ncols=2)
+    if crop:
+        low = bottom.dataLim.y0
+        bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
+    bottom.legend(fontsize=8, ncols=2, title="line: mean over seeds; band: range", title_fontsize=7)
     return figure

@@ -36,7 +36,8 @@ def trajectories(series: Mapping[str, Records], curvature: float, slope: float) 
     filled = axis.contourf(grid_x, grid_y, loss, levels=24, cmap="Greys", alpha=0.7)
     figure.colorbar(filled, ax=axis, label="loss")
     axis.plot(xs, np.sin(xs), color="black", linewidth=0.8, linestyle=":", label="river")
-    for (label, (x, y)), colour in zip(paths.items(), COLOURS * len(paths), strict=False):
+    # The first series is drawn last, on top of those that share its path.
+    for (label, (x, y)), colour in reversed(list(zip(paths.items(), COLOURS * len(paths), strict=False))):
         axis.plot(x, y, color=colour, linewidth=0.7, alpha=0.8)
         axis.plot(x[-1], y[-1], "o", color=colour, markersize=5, label=f"{label} (end)")
     axis.set(xlabel="x, along the river", ylabel="y, across the river", ylim=(ys[0], ys[-1]))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_MOST_TICKS = 9
+
+
 def optimum_of(losses: "pd.DataFrame") -> Optimum | None:
     """The optimum of the mean over seeds; ``None`` if every rate diverged.
 
@@ -53,10 +56,18 @@ def loss_against_rate(
             beyond = "below" if optimum.value == losses.index.min() else "above"
             warnings.append(f"{label}: the best rate {optimum.value:.3g} is on the grid's edge; extend it {beyond}")
     axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    _tick_values(axis, sorted({rate for losses in series.values() for rate in losses.index}))
     axis.legend(fontsize=8, title="line: mean over seeds; band: range; dotted: optimum", title_fontsize=7)
     if warnings:
         axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
     return figure
+
+
+def _tick_values(axis: "Axes", rates: list[float]) -> None:
+    """Labels the rates that were run, where they are few enough to read."""
+    if len(rates) <= _MOST_TICKS:
+        axis.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
+        axis.minorticks_off()
 
 
 def _mark_diverged(axis: "Axes", losses: "pd.DataFrame", colour: str) -> None:

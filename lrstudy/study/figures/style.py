@@ -1,7 +1,7 @@
 """The looks that all figures share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6C42")
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "lrstudy",
     "font.size": 9,
@@ -45,10 +45,10 @@ def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: s
         colour: of line and band.
         dashed: for a second quantity of the same run.
     """
-    mean = np.nanmean(samples, axis=1)
+    mean = np.ma.masked_invalid(samples).mean(axis=1).filled(np.nan)
     axes.plot(x, mean, label=label, color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
     if samples.shape[1] > 1:
-        low, high = np.nanmin(samples, axis=1), np.nanmax(samples, axis=1)
+        low, high = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 

@@ -1,0 +1,154 @@
+import dataclasses
+import html.parser
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lrstudy.study import views
+from lrstudy.study.choices import choice
+from lrstudy.study.figures.rates import loss_against_rate, optimum_of
+from lrstudy.study.records import load
+from tests.study.studies import BASE, concluded, launch, parts
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    own, _ = concluded(root)
+    return own, (root / "report.html").read_text(), root
+
+
+class Page(html.parser.HTMLParser):
+    VOID = frozenset({"meta", "path", "use", "line", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.references, self.text, self.tags = [], [], [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href"):
+                self.references.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(page):
+    parser = Page()
+    parser.feed(page)
+    return parser
+
+
+def test_the_page_stands_alone(finished):
+    _, page, _ = finished
+    parsed = read(page)
+    assert not parsed.open
+    assert "script" not in parsed.tags
+    assert all(reference.startswith("#") for reference in parsed.references)
+    for name in re.findall(r"url\((.*?)\)", page):
+        assert name.startswith("#")
+
+
+def test_ids_are_unique_and_every_reference_has_one(finished):
+    parsed = read(finished[1])
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert {reference[1:] for reference in parsed.references} <= set(parsed.ids)
+
+
+def test_what_a_user_named_is_shown_as_text(finished):
+    _, page, _ = finished
+    assert "<test>" not in page
+    assert "A &lt;test&gt;" in page
+    assert "the table &lt;learns&gt;" in page
+    assert "python -m test &lt;b&gt;" in page
+
+
+def test_the_page_answers_what_a_stranger_asks(finished):
+    text = " ".join(read(finished[1]).text)
+    for wanted in ("Does it?", "holds", "Every setting", "To reproduce", "9 ok", "s of training"):
+        assert wanted in text, wanted
+
+
+def test_figures_are_files_too_and_the_same_each_time(finished):
+    own, page, root = finished
+    before = {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")}
+    assert set(before) == {"rates.svg", "curves.svg"}
+    from lrstudy.study.run import conclude
+    from tests.study.studies import HEADER
+
+    conclude(own.experiment, own.workdir, HEADER)
+    assert before == {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")}
+    assert page == (root / "report.html").read_text()
+
+
+def texts(figure):
+    return " ".join(t.get_text() for axis in figure.axes for t in (axis.title, axis._left_title, *axis.texts))
+
+
+def frame(losses, rates=(0.1, 0.2, 0.4)):
+    return pd.DataFrame(losses, index=pd.Index(rates), columns=range(len(losses[0])))
+
+
+def test_an_optimum_on_the_grids_edge_is_called_out():
+    figure = loss_against_rate({"a": frame([[3.0], [2.0], [1.0]]), "b": frame([[3.0], [1.0], [2.0]])}, "loss")
+    assert "a: the best rate 0.4 is on the grid's edge; extend it above" in texts(figure)
+    assert "b:" not in texts(figure)
+
+
+def test_a_rate_at_which_a_seed_diverged_cannot_be_best():
+    losses = frame([[2.0, 2.0], [3.0, 3.0], [0.1, np.nan]])
+    assert optimum_of(losses).value == 0.1
+    assert optimum_of(frame([[np.nan], [np.nan], [np.nan]])) is None
+    figure = loss_against_rate({"a": frame([[np.nan], [np.nan], [np.nan]])}, "loss")
+    assert "a: every rate diverged" in texts(figure)
+
+
+def test_what_varied_is_found_in_the_runs(finished):
+    own, _, _ = finished
+    found = load(own.workdir).part("")
+    assert views.settings(found) == ["schedule.peak"]
+    assert views.axis_of(found) == "schedule.peak"
+    table = views.summary(found)
+    assert table["schedule.peak"].tolist() == [0.5, 1.0, 2.0]
+    assert (table["seeds"] == 2).all()
+    assert table["note"].str.startswith("best").sum() == 1
+
+
+def test_a_diverged_run_is_counted_and_left_out_of_the_mean(tmp_path):
+    quadratic = dataclasses.replace(
+        BASE, task=choice("task", "quadratic", chains=4), optimizer=choice("optimizer", "sgd")
+    )
+    own = launch(tmp_path, parts(peaks=(0.1, 1e9), base=quadratic))
+    found = load(own.workdir).part("")
+    outcomes = found.runs.set_index(["schedule.peak", "seed"])["outcome"]
+    assert set(outcomes[0.1]) == {"ok"}
+    assert set(outcomes[1e9]) == {"diverged"}
+    table = views.summary(found).set_index("schedule.peak")
+    assert table["diverged"].tolist() == [0, 2]
+    assert np.isnan(table.loc[1e9, "mean"])
+
+
+def test_plan_and_claims_are_plain_json(finished):
+    _, _, root = finished
+    for name in ("plan.json", "claims.json"):
+        text = (root / name).read_text()
+        assert "NaN" not in text
+        json.loads(text)

@@ -1,0 +1,125 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrstudy.models import Transformer
+from lrstudy.tasks import Text
+from lrstudy.tasks.corpus import read
+
+
+def bytes_file(folder, size, name="text"):
+    path = folder / name
+    path.write_bytes(np.random.default_rng(size).integers(0, 256, size, np.uint8).tobytes())
+    return str(path)
+
+
+def positions(windows, part):
+    """Where each window begins in a part; every window must be a stretch of it."""
+    views = np.lib.stride_tricks.sliding_window_view(part, np.shape(windows)[1])
+    found = [np.flatnonzero((views == window).all(1)) for window in np.asarray(windows)]
+    assert all(len(place) for place in found)
+    return [int(place[0]) for place in found]
+
+
+@functools.cache
+def jitted(task):
+    return jax.jit(task.batch)
+
+
+def batch(task, train, seed=0, step=0):
+    return np.asarray(jitted(task)({"train": jnp.asarray(train, jnp.uint8)}, jnp.int32(seed), jnp.int32(step)))
+
+
+def test_windows_are_stretches_of_the_training_part(tmp_path):
+    task = Text(path=bytes_file(tmp_path, 3000), context=7, batch_size=50)
+    train = task.load()["train"]
+    windows = batch(task, train)
+    assert (windows.shape, windows.dtype) == ((50, 8), np.uint8)
+    assert len(set(positions(windows, train))) > 40
+
+
+def test_every_place_is_drawn_equally_often():
+    task = Text(context=4, batch_size=6000)
+    train = np.arange(10)
+    counts = np.bincount(positions(batch(task, train), train), minlength=6)
+    # Ten bytes hold six windows of five; five standard deviations of a binomial count.
+    assert len(counts) == 6
+    assert (np.abs(counts - 1000) < 5 * np.sqrt(6000 * 5 / 36)).all()
+
+
+def test_a_training_part_of_one_window():
+    np.testing.assert_array_equal(batch(Text(context=4, batch_size=3), np.arange(5)), [range(5)] * 3)
+
+
+def test_the_loss_asks_for_the_next_byte():
+    # A model without blocks that is sure of the byte after the one it sees.
+    model = Transformer(vocabulary=256, context=6, width=256, layers=0)
+    task = Text(context=6, batch_size=1, model=model)
+    params = jax.tree.map(jnp.zeros_like, jax.eval_shape(task.init, jax.random.key(0)))
+    params["embedding"]["embedding"] = jnp.eye(256)
+    params["final_norm"]["scale"] = jnp.ones(256)
+    params["readout"]["kernel"] = 10 * jnp.eye(256, k=1)
+    loss = jax.jit(task.loss)
+    rising = jnp.arange(40, 47, dtype=jnp.uint8)[None]
+    # A normed unit vector is 16 at its place, so the next byte's logit leads by 160: a loss of zero to all digits.
+    assert float(loss(params, rising)[0]) == pytest.approx(0, abs=1e-6)
+    assert float(loss(params, rising[:, ::-1])[0]) > 100
+
+
+@pytest.mark.parametrize(("size", "context", "asked", "count"), [(3000, 7, 5, 5), (3000, 7, 1000, 37), (3000, 7, 1, 1)])
+def test_validation_windows_lie_in_the_validation_part(tmp_path, size, context, asked, count):
+    path = bytes_file(tmp_path, size)
+    task = Text(path=path, context=context, validation_windows=asked)
+    windows = task.load()["validation"]
+    # 300 bytes hold 37 windows of eight.
+    assert windows.shape == (count, context + 1)
+    starts = positions(windows, read(path).validation)
+    assert starts[0] == 0
+    gaps = np.diff(starts)
+    # Evenly spaced over the whole part, none overlapping.
+    assert (gaps >= context + 1).all()
+    if count > 1:
+        assert gaps.max() - gaps.min() <= 1
+        assert starts[-1] == 300 - (context + 1)
+
+
+def test_loading_twice_gives_the_same_arrays(tmp_path):
+    task = Text(path=bytes_file(tmp_path, 3000), context=7)
+    first, second = task.load(), Text(path=task.path, context=7).load()
+    assert first.keys() == second.keys() == {"train", "validation"}
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_validation_loss_is_the_mean_loss_over_all_windows(tmp_path):
+    model = Transformer(vocabulary=256, context=7, width=4, layers=0)
+    task = Text(path=bytes_file(tmp_path, 3000), context=7, validation_windows=12, model=model)
+    data = jax.device_put(task.load())
+    params = jax.jit(task.init)(jax.random.key(0))
+    loss = jax.jit(task.loss)
+    alone = [float(loss(params, window[None])[0]) for window in data["validation"]]
+    measured = float(jax.jit(task.evaluate)(params, data)["validation_loss"])
+    # Float32 means of 84 losses of size five.
+    assert measured == pytest.approx(np.mean(alone), rel=1e-6)
+
+
+@pytest.mark.parametrize("context", [1, 7, 63])
+def test_the_shortest_text_that_a_context_needs(tmp_path, context):
+    window = context + 1
+    enough = Text(path=bytes_file(tmp_path, 10 * window, "enough"), context=context)
+    assert enough.load()["validation"].shape == (1, window)
+    path = bytes_file(tmp_path, 10 * window - 1, "short")
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        Text(path=path, context=context).load()
+    rule = f"a text of at least {10 * window} bytes at context {context}"
+    assert str(error.value) == f"task.path must be {rule}, got {path!r} of {10 * window - 1} bytes"
+
+
+@pytest.mark.parametrize("field", ["context", "batch_size", "validation_windows"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_sizes_must_be_positive(field, value):
+    with pytest.raises(ValueError, match=rf"^task\.{field} must be a positive int, got {value}$"):
+        Text(**{field: value})
