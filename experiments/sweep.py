@@ -16,7 +16,7 @@ from lrstudy.study.views import curves_figure, summary, sweep_figure
 def _parts(steps: int) -> Mapping[str, Part]:
     base = RunConfig(
         task=choice("task", "text"),
-        schedule=choice("schedule", "WSD", peak=0.006, warmup_steps=min(50, steps // 10), decay_fraction=0.2),
+        schedule=choice("schedule", "WSD", peak=0.006, warmup_steps=steps // 20, decay_fraction=0.2),
         optimizer=choice("optimizer", "adamw", b2=0.99, weight_decay=0.1),
         clip_norm=1.0,
         steps=steps,

@@ -116,7 +116,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
     missing = launch.missing()
     if not missing and read_json(workdir.plan) == plan.to_json() and workdir.report.is_file():
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
-        return _say_conclusion(read_json(workdir.claims)["claims"], workdir)
+        return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     try:
         write_json(workdir.config, header)
         write_json(workdir.plan, plan.to_json())
@@ -141,15 +141,21 @@ def _report(experiment: Experiment, workdir: Any) -> int:
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:
     from lrstudy.study.run import conclude
 
-    return _say_conclusion(conclude(experiment, workdir, header), workdir)
+    return _say_conclusion(experiment, conclude(experiment, workdir, header), workdir)
 
 
-def _say_conclusion(entries: Sequence[dict[str, Any]], workdir: Any) -> int:
-    """Prints the claims and the report's path; returns the exit code."""
+def _say_conclusion(experiment: Experiment, entries: Sequence[dict[str, Any]], workdir: Any) -> int:
+    """Prints the claims, or the tables of a study that claims nothing, and the report's path; returns the exit code."""
     from lrstudy.study.claims import table
 
     if entries:
         print(table(entries))
+    else:
+        from lrstudy.study.records import load
+
+        records = load(workdir)
+        for own in experiment.tables:
+            print(f"{own.caption}:\n{own.compute(records).to_string(index=False, na_rep='')}")
     print(f"report: {workdir.report}")
     holds = all(entry["holds"] for entry in entries)
     return OK if holds or not FLAGS.require_claims else CLAIM_FAILED

@@ -43,6 +43,11 @@ class Records:
         runs = self.runs.set_index("run_id").reindex([i for i in ids if i in set(self.runs["run_id"])]).reset_index()
         return Records(runs, self.metrics[self.metrics["run_id"].isin(ids)], self.probes, {name: ids})
 
+    def asked(self) -> "Records":
+        """The records of the runs that were asked for, without those that served as trunks alone."""
+        runs = self.runs[self.runs["parts"] != TRUNK].reset_index(drop=True)
+        return Records(runs, self.metrics[self.metrics["run_id"].isin(runs["run_id"])], self.probes, self.parts)
+
     def where(self, **columns: Any) -> "Records":
         """The records of the runs with these column values; ``__`` in a name stands for a dot.
 

@@ -70,6 +70,7 @@ def sweep_figure(records: Records) -> "Figure":
     Raises:
         StudyError: no number was swept.
     """
+    records = records.asked()
     along = axis_of(records)
     if along is None:
         raise StudyError("no number was swept")
@@ -80,6 +81,7 @@ def sweep_figure(records: Records) -> "Figure":
 
 def curves_figure(records: Records) -> "Figure":
     """Learning rate and objective against the step for every setting, the best eight if there are more."""
+    records = records.asked()
     found = series(records, None)
     metric = objective(records)
 
@@ -96,6 +98,7 @@ def summary(records: Records) -> "pd.DataFrame":
     """One row a setting: mean, standard error, seeds, diverged runs, and whether it is the best of its line."""
     import pandas as pd
 
+    records = records.asked()
     along, metric = axis_of(records), objective(records)
     rows: list[dict[str, Any]] = []
     for label, part in series(records, along).items():

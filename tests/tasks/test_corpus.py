@@ -24,6 +24,10 @@ def joined(corpus, block):
     return np.concatenate(text).tobytes()
 
 
+def noise(size):
+    return np.random.default_rng(size).bytes(size)
+
+
 EVERY_BYTE = bytes(range(256))
 LINES = "one\r\ntwo\rthree\n\n\ufeffvier ü 𝄞\n".encode()
 CONTENTS = {
@@ -32,10 +36,10 @@ CONTENTS = {
     "every byte": EVERY_BYTE * 3,
     "line ends and unicode": LINES * 7,
     "invalid utf-8": b"\xff\xfe\x80" * 20,
-    "just below whole blocks": os.urandom(10 * BLOCK_BYTES - 1),
-    "whole blocks": os.urandom(10 * BLOCK_BYTES),
-    "a byte more": os.urandom(10 * BLOCK_BYTES + 1),
-    "two validation blocks": os.urandom(23 * BLOCK_BYTES + 17),
+    "just below whole blocks": noise(10 * BLOCK_BYTES - 1),
+    "whole blocks": noise(10 * BLOCK_BYTES),
+    "a byte more": noise(10 * BLOCK_BYTES + 1),
+    "two validation blocks": noise(23 * BLOCK_BYTES + 17),
 }
 
 

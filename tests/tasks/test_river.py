@@ -27,8 +27,8 @@ def sine_to_the_flattest_direction(x, y):
 def river(x):
     """The river to first order in slope / curvature.
 
-    On y = sin x + u the gradient is (-c u cos x - g, c u) and the flattest direction (1, cos x) to lowest order; they are
-    parallel where c u = -g cos x / (1 + cos^2 x): the walker leans on the outer hill, and not at all on a crest.
+    On y = sin x + u the gradient is (-c u cos x - g, c u) and the flattest direction to lowest order (1, cos x); they
+    are parallel where c u = -g cos x / (1 + cos^2 x): in a bend the river runs a little up the hill, on a crest not.
     """
     return np.sin(x) - TASK.slope / TASK.curvature * np.cos(x) / (1 + np.cos(x) ** 2)
 

@@ -97,7 +97,7 @@ def test_loading_twice_gives_the_same_arrays(tmp_path):
 def test_validation_loss_is_the_mean_loss_over_all_windows(tmp_path):
     model = Transformer(vocabulary=256, context=7, width=4, layers=0)
     task = Text(path=bytes_file(tmp_path, 3000), context=7, validation_windows=12, model=model)
-    data = jax.device_put(task.load())
+    data = task.load()
     params = jax.jit(task.init)(jax.random.key(0))
     loss = jax.jit(task.loss)
     alone = [float(loss(params, window[None])[0]) for window in data["validation"]]

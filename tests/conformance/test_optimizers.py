@@ -1,0 +1,235 @@
+"""What every optimizer of the table promises."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lrstudy.optimizers import TABLE
+from lrstudy.schedules import Cosine
+from lrstudy.training import checkpoint
+
+ROWS = list(TABLE)
+SHAPES = {"matrix": (4, 3), "vector": (5,), "more": {"kernel": (2, 3, 2), "scalar": ()}}
+IS_MATRIX = {"matrix": True, "vector": False, "more": {"kernel": True, "scalar": False}}
+STEPS = 3
+SCHEDULE = Cosine(0.1, 10)
+
+NUMBERS = {name: [k for k, v in row.defaults.items() if type(v) is not bool] for name, row in TABLE.items()}
+FLAGS = {name: [k for k, v in row.defaults.items() if type(v) is bool] for name, row in TABLE.items()}
+
+
+def tree(seed, dtype=jnp.float32, steps=()):
+    rng = np.random.default_rng(seed)
+    shapes, structure = jax.tree.flatten(SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    return structure.unflatten([jnp.asarray(rng.normal(size=(*steps, *shape)), dtype) for shape in shapes])
+
+
+def build(name, learning_rate, **changed):
+    return TABLE[name].build(learning_rate, **{**TABLE[name].defaults, **changed})
+
+
+def train(transform, params, grads):
+    """Parameters and state after one update for every gradient of a stack."""
+
+    def step(carry, grad):
+        params, state = carry
+        updates, state = transform.update(grad, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, transform.init(params)), grads)[0]
+
+
+def shapes_of(values):
+    return jax.tree.map(lambda x: (x.shape, x.dtype.name), values)
+
+
+def assert_bitwise(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(first, second):
+    """Equal but for a few roundings of float32 in numbers of size one.
+
+    Two programs may fuse products and sums in other places; three updates of some ten operations each.
+    """
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=3 * 10 * 6e-8)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_defaults_are_numbers_or_flags_and_build(name):
+    for argument, default in TABLE[name].defaults.items():
+        assert type(default) in (int, float, bool), argument
+    for learning_rate in (0.1, jnp.float32(0.1), SCHEDULE):
+        built = build(name, learning_rate)
+        assert isinstance(built, optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_an_argument_outside_of_the_table_is_refused(name):
+    with pytest.raises(TypeError, match="learning_speed"):
+        build(name, 0.1, learning_speed=1.0)
+
+
+@functools.cache
+def trained_with_defaults(name):
+    return jax.jit(lambda p, g: train(build(name, SCHEDULE), p, g))(tree(0), tree(1, steps=(STEPS,)))
+
+
+@pytest.mark.parametrize(("name", "argument"), [(n, a) for n in ROWS for a in (*NUMBERS[n], *FLAGS[n])])
+def test_every_hyperparameter_has_an_effect(name, argument):
+    default = TABLE[name].defaults[argument]
+    other = (not default) if argument in FLAGS[name] else 0.5
+    assert other != default
+    params, _ = jax.jit(lambda p, g: train(build(name, SCHEDULE, **{argument: other}), p, g))(
+        tree(0), tree(1, steps=(STEPS,))
+    )
+    assert not np.allclose(params["matrix"], trained_with_defaults(name)[0]["matrix"], rtol=0, atol=1e-4)
+
+
+PLAIN = {
+    "adam": optax.adam(SCHEDULE, b1=0.9, b2=0.999, eps=1e-8),
+    "adamw": optax.adamw(SCHEDULE, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4, mask=IS_MATRIX),
+    "momentum": optax.sgd(SCHEDULE, momentum=0.9),
+    "sgd": optax.sgd(SCHEDULE),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_defaults_are_those_of_plain_optax(name):
+    plain = jax.jit(lambda p, g: train(PLAIN[name], p, g))(tree(0), tree(1, steps=(STEPS,)))
+    assert_bitwise(trained_with_defaults(name), plain)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_compiled_and_not_compiled_updates_agree(name):
+    transform = build(name, SCHEDULE)
+    params, grads, state = tree(0), tree(1), transform.init(tree(0))
+    assert_close(jax.jit(transform.update)(grads, state, params), transform.update(grads, state, params))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_lanes_of_numbers_are_the_numbers_alone(name):
+    lanes = 3
+    # The default, and two values below it that are valid for rates, decays and offsets alike.
+    numbers = {k: TABLE[name].defaults[k] * jnp.float32([1, 0.5, 0.9]) for k in NUMBERS[name]}
+    rates = jnp.float32([0.1, 0.2, 0.003])
+
+    def run(rate, changed):
+        return train(build(name, Cosine(rate, 10), **changed), tree(0), tree(1, steps=(STEPS,)))
+
+    together = jax.jit(jax.vmap(run))(rates, numbers)
+    one = jax.jit(run)
+    for lane in range(lanes):
+        alone = one(*jax.tree.map(lambda x, lane=lane: x[lane], (rates, numbers)))
+        assert_close(jax.tree.map(lambda x, lane=lane: x[lane], together), alone)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_one_program_serves_all_numbers(name):
+    traced = []
+
+    @jax.jit
+    def update(rate, changed):
+        traced.append(name)
+        transform = build(name, rate, **changed)
+        return transform.update(tree(1), transform.init(tree(0)), tree(0))
+
+    for factor in (1.0, 0.5):
+        update(factor, {k: TABLE[name].defaults[k] * factor for k in NUMBERS[name]})
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ROWS)
+def test_parameters_keep_their_type(name, dtype):
+    # What the state is kept in is not asserted here: optax lets its moments follow the parameters.
+    transform = build(name, SCHEDULE)
+    params, grads = tree(0, dtype), tree(1, dtype)
+
+    def step(params, grads):
+        updates, _ = transform.update(grads, transform.init(params), params)
+        return optax.apply_updates(params, updates)
+
+    moved = jax.jit(step)(params, grads)
+    assert shapes_of(moved) == shapes_of(params)
+    for new, old in zip(jax.tree.leaves(moved), jax.tree.leaves(params), strict=True):
+        assert np.isfinite(np.asarray(new, np.float32)).all()
+        assert (np.asarray(new) != np.asarray(old)).any()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_shapes_are_known_without_computing_and_do_not_change(name):
+    params = jax.eval_shape(lambda: tree(0))
+
+    def update(rate, changed, grads, params):
+        transform = build(name, Cosine(rate, 10), **changed)
+        state = transform.init(params)
+        return state, *transform.update(grads, state, params)
+
+    numbers = {k: jnp.float32(0.5) for k in NUMBERS[name]}
+    first, updates, second = jax.eval_shape(update, jnp.float32(0.1), numbers, params, params)
+    assert shapes_of(updates) == shapes_of(params)
+    # A loop carries the state, so an update must give back what it took; traced numbers are of a strong type.
+    assert shapes_of(second) == shapes_of(first)
+    assert shapes_of(jax.eval_shape(build(name, SCHEDULE).init, params)) == shapes_of(first)
+    assert shapes_of(first) == shapes_of(build(name, SCHEDULE).init(tree(0)))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_state_and_parameters_can_be_donated_right_after_init(name):
+    transform = build(name, SCHEDULE)
+
+    @functools.partial(jax.jit, donate_argnums=(1, 2))
+    def step(grads, state, params):
+        updates, state = transform.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    params, grads = tree(0), tree(1)
+    state = transform.init(params)
+    expected = jax.jit(lambda g, s, p: step.__wrapped__(g, s, p))(grads, state, params)
+    # A buffer that two leaves share cannot be donated twice, and one that is not used raises a warning, here an error.
+    assert_bitwise(step(grads, state, params), expected)
+    assert all(x.is_deleted() for x in jax.tree.leaves((state, params)))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_zero_first_gradient_gives_finite_updates(name):
+    transform = build(name, SCHEDULE)
+    zeros = jax.tree.map(jnp.zeros_like, tree(0))
+    update = jax.jit(transform.update)
+    still, state = update(zeros, transform.init(zeros), zeros)
+    # Nothing pulls at parameters of zero: neither a gradient nor a decay.
+    assert_bitwise(jax.tree.map(jnp.abs, still), zeros)
+    for grads in (zeros, tree(1)):
+        updates, state = update(grads, state, tree(0))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((updates, state)))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_checkpoint_brings_the_state_back_bit_for_bit(name, tmp_path):
+    transform = build(name, SCHEDULE)
+    update = jax.jit(transform.update)
+    params = tree(0)
+    _, state = update(tree(1), transform.init(params), params)
+    saved = {"params": params, "opt_state": state}
+    checkpoint.save(tmp_path, 1, saved, {})
+    restored = checkpoint.restore(tmp_path, jax.eval_shape(lambda: saved)).tree
+    assert_bitwise(restored, saved)
+    assert_bitwise(update(tree(2), restored["opt_state"], restored["params"]), update(tree(2), state, params))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_evaluated_parameters_are_like_those_that_are_trained(name):
+    params, state = trained_with_defaults(name)
+    evaluated = jax.jit(TABLE[name].eval_params)(state, params)
+    assert shapes_of(evaluated) == shapes_of(params)
+    if name in PLAIN:  # those that do not average
+        assert_bitwise(evaluated, params)
