@@ -82,13 +82,16 @@ def bigram(records: Records) -> "Figure":
         "constant 10": part.where(schedule="Constant", schedule__peak=10.0),
         "constant 1": part.where(schedule="Constant", schedule__peak=1.0),
     }
-    figure, axes = panels(1, 2, height=3.0)
-    for axis, kind in zip(axes[0], ("uncertain", "deterministic"), strict=True):
+    figure, axes = panels(1, 3, width=9.0, height=3.0)
+    views = {"learning_rate": "learning rate"}
+    views |= {f"{kind}_excess": f"excess of {kind} contexts (nats)" for kind in ("uncertain", "deterministic")}
+    for axis, (metric, ylabel) in zip(axes[0], views.items(), strict=True):
         for (label, own), colour in zip(series.items(), COLOURS, strict=False):
-            curves = own.curves(f"{kind}_excess")
+            curves = own.curves(metric)
             band(axis, curves.index.to_numpy(), curves.to_numpy(), label, colour)
-        axis.set(yscale="log", xlabel="step (optimizer updates)", ylabel="excess cross-entropy (nats)", title=kind)
-    axes[0, 0].legend(fontsize=8)
+        axis.set(yscale="log", xlabel="step (optimizer updates)", ylabel=ylabel)
+    axes[0, 0].set_yscale("linear")
+    axes[0, 1].legend(fontsize=8)
     return figure
 
 

@@ -55,6 +55,8 @@ def main(experiment: Experiment) -> None:
             sys.exit(_study(experiment, read_command(experiment, FLAGS)))
         except ConfigError as error:
             _refuse(error)
+        except KeyboardInterrupt:
+            sys.exit(STOPPED)  # before or after training, where nothing needs saving
         except StudyError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(RUN_FAILED)
@@ -79,7 +81,8 @@ def _study(experiment: Experiment, command: Command) -> int:
     workdir = Workdir(Path(FLAGS.workdir or "."))
     if FLAGS.report_only:
         workdir.check(must_exist=True)
-        return _report(experiment, workdir)
+        with workdir.locked():
+            return _report(experiment, workdir)
     if not FLAGS.dry_run:
         workdir.check()
     begun = [] if FLAGS.dry_run else [group["runs"] for group in begun_groups(workdir).values()]
@@ -112,14 +115,14 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
         "devices": devices(),
     }
     share = shard_of(plan, *_shard(FLAGS.shard)).groups
-    launch = Launch(experiment, plan, share, workdir, settings, header)
-    missing = launch.missing()
-    if not missing and read_json(workdir.plan) == plan.to_json() and workdir.report.is_file():
+    launch = Launch(experiment, plan, share, workdir, settings)
+    concluded = {**plan.to_json(), "concluded": True}
+    if not launch.missing() and read_json(workdir.plan) == concluded and workdir.report.is_file():
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     try:
         write_json(workdir.config, header)
-        write_json(workdir.plan, plan.to_json())
+        write_json(workdir.plan, {**plan.to_json(), "concluded": False})
         began = time.monotonic()
         failed = launch.run()
     except PreemptedError:
@@ -128,7 +131,12 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
     except (CheckpointError, OSError) as error:
         raise StudyError(str(error)) from error
     say(f"trained in {time.monotonic() - began:.0f} s")
+    elsewhere = len(launch.missing(plan.groups)) if len(share) < len(plan.groups) else 0
+    if elsewhere:
+        print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to other shares")
+        return RUN_FAILED if failed else OK
     code = _conclude(experiment, workdir, header)
+    write_json(workdir.plan, concluded)
     return RUN_FAILED if failed else code
 
 

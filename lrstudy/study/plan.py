@@ -145,6 +145,7 @@ def _branches(runs: dict[str, Run], first_part: dict[str, str]) -> dict[str, Bra
     for run in runs.values():
         candidates[_family(run)].append(run)
     found: dict[str, Branch] = {}
+    order = list(dict.fromkeys(first_part.values()))
     for family, branching in families.items():
         longest = max(step for _, step, _ in branching)
         serving = [run for run in candidates[family] if run.config.steps >= longest]
@@ -154,7 +155,6 @@ def _branches(runs: dict[str, Run], first_part: dict[str, str]) -> dict[str, Bra
             runs[trunk.run_id] = trunk
         # The part that branches first needs the trunk no later than itself.
         parts = [first_part[run_id] for run_id, _, _ in branching]
-        order = list(dict.fromkeys(first_part.values()))
         earliest = min([*parts, first_part.get(trunk.run_id, parts[0])], key=order.index)
         first_part[trunk.run_id] = earliest
         found |= {run_id: Branch(trunk.run_id, step) for run_id, step, _ in branching}

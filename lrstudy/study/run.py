@@ -10,6 +10,7 @@ import jax
 
 from lrstudy.study import claims as claims_lib
 from lrstudy.study import records as records_lib
+from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context
@@ -31,7 +32,6 @@ class Launch:
         share: the groups that this process trains.
         workdir: where.
         settings: how.
-        header: what ``config.json`` and every claims file say about the launch.
     """
 
     experiment: Experiment
@@ -39,7 +39,6 @@ class Launch:
     share: Sequence[Group]
     workdir: Workdir
     settings: Settings
-    header: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         self._owner = {run.run_id: group for group in self.plan.groups for run in group.runs}
@@ -62,10 +61,11 @@ class Launch:
                 self.write_runs()
         return len(self._failed)
 
-    def missing(self) -> list[Group]:
-        """Groups of the share that are not finished."""
+    def missing(self, groups: Sequence[Group] | None = None) -> list[Group]:
+        """Those of some groups (by default the share) that are not finished."""
         done = begun_groups(self.workdir)
-        return [group for group in self.share if "outcomes" not in done.get(group.group_id, {})]
+        wanted = self.share if groups is None else groups
+        return [group for group in wanted if "outcomes" not in done.get(group.group_id, {})]
 
     def write_runs(self) -> None:
         """Writes ``runs.parquet``: one row for every run that has been begun."""
@@ -152,13 +152,22 @@ class Launch:
         seen = list(self.plan.parts)[: list(self.plan.parts).index(part) + 1]
         ready = [c for c in self.experiment.claims if part in c.parts and set(c.parts) <= set(seen)]
         if ready and self._finished(seen):
-            found = records_lib.load(self.workdir)
-            print(claims_lib.table([claim.decide(found) for claim in ready]), flush=True)
+            print(claims_lib.table(decide(ready, records_lib.load(self.workdir))), flush=True)
 
 
-def decide(experiment: Experiment, records: Records) -> list[dict[str, Any]]:
-    """Every claim of an experiment whose parts are there, decided from records."""
-    return [claim.decide(records) for claim in experiment.claims if set(claim.parts) <= set(records.parts)]
+def decide(claims: Sequence[claims_lib.Claim], records: Records) -> list[dict[str, Any]]:
+    """The claims whose parts are there, decided from records; one that cannot be measured does not hold."""
+    entries = []
+    for claim in claims:
+        if set(claim.parts) <= set(records.parts):
+            try:
+                entries.append(claim.decide(records))
+            except (StudyError, KeyError, IndexError, ValueError) as error:
+                # Runs that failed are missing from the records; the other claims still stand.
+                say(f"claim {claim.claim_id} could not be measured: {error}")
+                unmeasured = dataclasses.replace(claim, measure=lambda _: claims_lib.Measurement(float("nan"), 0))
+                entries.append(unmeasured.decide(records))
+    return entries
 
 
 def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -170,7 +179,7 @@ def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]
     from lrstudy.study import report
 
     records = records_lib.load(workdir)
-    entries = decide(experiment, records)
+    entries = decide(experiment.claims, records)
     write_json(
         workdir.claims,
         {"experiment": experiment.name, "paper": experiment.paper, "preset": header["preset"], "claims": entries},

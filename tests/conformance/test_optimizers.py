@@ -83,14 +83,26 @@ def trained_with_defaults(name):
     return jax.jit(lambda p, g: train(build(name, SCHEDULE), p, g))(tree(0), tree(1, steps=(STEPS,)))
 
 
+@functools.cache
+def program(name, **flags):
+    """``(peak, numbers) -> parameters and state`` after a few updates; numbers are traced."""
+
+    def run(peak, numbers):
+        return train(build(name, Cosine(peak, 10), **numbers, **flags), tree(0), tree(1, steps=(STEPS,)))
+
+    return run, jax.jit(run)
+
+
 @pytest.mark.parametrize(("name", "argument"), [(n, a) for n in ROWS for a in (*NUMBERS[n], *FLAGS[n])])
 def test_every_hyperparameter_has_an_effect(name, argument):
-    default = TABLE[name].defaults[argument]
-    other = (not default) if argument in FLAGS[name] else 0.5
-    assert other != default
-    params, _ = jax.jit(lambda p, g: train(build(name, SCHEDULE, **{argument: other}), p, g))(
-        tree(0), tree(1, steps=(STEPS,))
-    )
+    defaults = TABLE[name].defaults
+    numbers, flags = ({k: defaults[k] for k in kind[name]} for kind in (NUMBERS, FLAGS))
+    if argument in flags:
+        flags[argument] = not flags[argument]
+    else:
+        assert numbers[argument] != 0.5
+        numbers[argument] = 0.5
+    params, _ = program(name, **flags)[1](SCHEDULE.peak, numbers)
     assert not np.allclose(params["matrix"], trained_with_defaults(name)[0]["matrix"], rtol=0, atol=1e-4)
 
 
@@ -117,19 +129,14 @@ def test_compiled_and_not_compiled_updates_agree(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_lanes_of_numbers_are_the_numbers_alone(name):
-    lanes = 3
-    # The default, and two values below it that are valid for rates, decays and offsets alike.
+    run, alone = program(name, **{k: TABLE[name].defaults[k] for k in FLAGS[name]})
+    # The default, and two values below it that are valid for decays, offsets and coefficients alike.
     numbers = {k: TABLE[name].defaults[k] * jnp.float32([1, 0.5, 0.9]) for k in NUMBERS[name]}
-    rates = jnp.float32([0.1, 0.2, 0.003])
-
-    def run(rate, changed):
-        return train(build(name, Cosine(rate, 10), **changed), tree(0), tree(1, steps=(STEPS,)))
-
-    together = jax.jit(jax.vmap(run))(rates, numbers)
-    one = jax.jit(run)
-    for lane in range(lanes):
-        alone = one(*jax.tree.map(lambda x, lane=lane: x[lane], (rates, numbers)))
-        assert_close(jax.tree.map(lambda x, lane=lane: x[lane], together), alone)
+    peaks = jnp.float32([0.1, 0.2, 0.003])
+    together = jax.jit(jax.vmap(run))(peaks, numbers)
+    for lane in range(len(peaks)):
+        one = alone(*jax.tree.map(lambda x, lane=lane: x[lane], (peaks, numbers)))
+        assert_close(jax.tree.map(lambda x, lane=lane: x[lane], together), one)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -194,7 +201,7 @@ def test_state_and_parameters_can_be_donated_right_after_init(name):
 
     params, grads = tree(0), tree(1)
     state = transform.init(params)
-    expected = jax.jit(lambda g, s, p: step.__wrapped__(g, s, p))(grads, state, params)
+    expected = jax.jit(step.__wrapped__)(grads, state, params)
     # A buffer that two leaves share cannot be donated twice, and one that is not used raises a warning, here an error.
     assert_bitwise(step(grads, state, params), expected)
     assert all(x.is_deleted() for x in jax.tree.leaves((state, params)))

@@ -31,9 +31,9 @@ REPO = Path(__file__).parents[2]
 DEADLINE_SECONDS = 300
 """Only so that a hanging study ends the test."""
 
-STEPS, SAVE_EVERY = 400, 20
+STEPS, SAVE_EVERY = 160, 5
 TRUNK, BRANCH = 0, 1
-"""Position in the plan of the constant-rate runs and of the decays that branch off them at steps 280 and 320."""
+"""Position in the plan of the constant-rate runs and of the decays that branch off them at steps 112 and 128."""
 
 STUDY = (
     "--preset=smoke",
@@ -41,6 +41,7 @@ STUDY = (
     "--config.task.batch_size=16",
     "--config.model.width=16",
     f"--config.steps={STEPS}",
+    f"--config.record_every={SAVE_EVERY}",
     "--config.evaluate_every=40",
     # The second rate makes the loss overflow: a diverged lane must come through every fault too.
     "--sweep.schedule.peak=0.003,1e30",

@@ -110,7 +110,7 @@ class Faults:
 
     def install(self) -> None:
         """Puts the places where they belong."""
-        self.around(ocp.StandardCheckpointer, "wait_until_finished", lambda _: "orbax")
+        self.around(ocp.StandardCheckpointer, "save", _nowhere, lambda *_: "orbax")
         self.around(checkpoint, "_sync", lambda _: "sync")
         self.around(Path, "rename", _saved("rename"), _saved("renamed"))
         self.around(Path, "replace", _written)
@@ -133,6 +133,10 @@ class Faults:
         if numbered and ("removing", self._passed["removing"] + 1) in self._actions:
             next(p for p in sorted(path.rglob("*")) if p.is_file()).unlink()
         return "removing" if numbered else ""
+
+
+def _nowhere(*_: Any) -> str:
+    return ""
 
 
 def _saved(place: str) -> Callable[..., str]:

@@ -4,6 +4,8 @@ Their standard error is at most 1.6e-4, most of it the spread of the hill loss a
 chains is a chi-square: sqrt(2 / 2048) = 3 % of the mean. Means over four seeds here have half of that.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def losses(measured, run):
 
 def test_schedules_are_ordered_as_published(measured):
     ranking = ["WSD", "cosine", "constant .002", "constant .02"]
-    for better, worse in zip(ranking, ranking[1:], strict=False):
+    for better, worse in itertools.pairwise(ranking):
         # In every seed: the smallest published gap, 4.3e-4, is ten standard errors of the two losses it is between.
         assert (losses(measured, better) < losses(measured, worse)).all(), (better, worse)
 

@@ -40,14 +40,8 @@ def launch(root, chosen=None, *, experiment=None, shard=(1, 1), begun=(), **sett
     workdir = Workdir(root)
     plan = make_plan(chosen or parts(), begun)
     lines = []
-    own = Launch(
-        experiment or study(),
-        plan,
-        shard_of(plan, *shard).groups,
-        workdir,
-        Settings(warn=lines.append, **settings),
-        HEADER,
-    )
+    share = shard_of(plan, *shard).groups
+    own = Launch(experiment or study(), plan, share, workdir, Settings(warn=lines.append, **settings))
     write_json(workdir.plan, plan.to_json())
     own.lines = lines
     own.failed = own.run()

@@ -179,3 +179,27 @@ def test_a_damaged_metrics_file_is_named(tmp_path):
 def test_nothing_to_load(tmp_path):
     with pytest.raises(StudyError, match="holds no finished study"):
         records_lib.load(Workdir(tmp_path))
+
+
+def test_one_compilation_a_group(tmp_path, caplog):
+    """Counted by what JAX itself says that it compiled."""
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        own = launch(tmp_path, parts(seeds=range(3)), checkpoint_steps=7)
+    finished = [r.getMessage() for r in caplog.records if "Finished XLA compilation of jit(mapped)" in r.getMessage()]
+    assert len(finished) == len(own.plan.groups) == 2
+
+
+def test_a_claim_that_cannot_be_measured_does_not_hold_and_spares_the_others(tmp_path):
+    from lrstudy.study.claims import Claim, Measurement
+    from lrstudy.study.run import decide
+
+    def broken(records):
+        raise KeyError("absent")
+
+    claims = [
+        Claim("a1", "broken", "", ("",), broken, "<", 1.0),
+        Claim("a2", "fine", "", ("",), lambda _: Measurement(0.0, 1), "<", 1.0),
+    ]
+    own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)))
+    entries = decide(claims, records_lib.load(own.workdir))
+    assert [(e["holds"], e["measured"]) for e in entries] == [(False, None), (True, 0.0)]

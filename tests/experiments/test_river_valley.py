@@ -1,0 +1,114 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import river_valley_claims as claims
+from experiments.river_valley import EXPERIMENT, SCALES, parts
+from lrstudy.study.config import resolve
+from lrstudy.study.plan import make_plan
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
+def test_every_preset_plans(preset):
+    plan = make_plan(EXPERIMENT.presets[preset]())
+    assert set(plan.parts) == set(claims.EVERY_PART)
+    assert len(plan.groups) == 18
+
+
+def test_the_decision_seeds_are_three_and_the_text_model_is_large_enough():
+    scale = SCALES["cpu"]
+    assert len(scale.seeds) == 3
+    run = resolve(next(iter(parts(scale)["text"].configs())))
+    width, layers, vocabulary = scale.width, scale.layers, 256
+    blocks = layers * (12 * width**2 + 2 * width)
+    assert blocks + 2 * vocabulary * width + scale.context * width + width >= 100_000
+    assert run.columns["model.width"] == width
+
+
+@pytest.mark.parametrize("steps", [40, 200, 1000, 4000, 50_000])
+def test_shortened_budgets_cost_what_one_path_costs(steps):
+    """The issue's own numbers for 1000: 217, 435 and 870, together exactly 1000 updates."""
+    budgets = claims.shortened_budgets(steps)
+    (longest, last), decays = budgets[-1], sum(decay for _, decay in budgets)
+    assert longest - last + decays == steps
+    assert all(0 < decay < budget for budget, decay in budgets)
+    if steps == 1000:
+        assert budgets == ((217, 43), (435, 87), (870, 174))
+    assert claims._spent(steps, "WSD", 2) == steps
+    assert claims._spent(steps, "WSDS", 2) == steps
+    assert claims._spent(1000, "WSD full", 2) == 1150
+
+
+def test_wsd_runs_share_the_constant_runs_as_trunks():
+    plan = make_plan(parts(SCALES["cpu"]))
+    branches = plan.branches()
+    text_ids = set(plan.parts["text"])
+    assert all(branches[i].run_id in text_ids for i in plan.parts["text_budgets"] if i in branches)
+    # The quadratic has no constant run that could serve; text and river have.
+    assert {plan.runs()[i].columns["task"] for i in plan.trunks} == {"quadratic"}
+
+
+def test_thresholds_are_those_of_the_study():
+    """Fixed with the study; a change here is a change of the question."""
+    expected = {
+        "a1": ("<=", 0.05), "a2": ("<=", 0.02), "a3": ("<=", 0.02),
+        "b1": ("<", 0), "b2": ("<", 0), "b3": ("<", 0), "b4": (">=", 1.8), "b5": (">=", 8), "b6": (">=", 0.8),
+        "c1": (">", 2), "c2": ("<", 0.15), "c3": (">=", 5),
+        "d1": ("<", 1), "d2": ("<", 0), "d3": ("<", 0), "d4": (">=", 1),
+        "e1": ("<", 0), "e2": ("<", 0), "e3": ("<", 0), "e4": ("<", 0),
+        "f1": ("<=", 2e-7), "f2": ("<=", 1e-5),
+    }  # fmt: skip
+    assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
+
+
+def test_an_errors_size_mirrors_its_interval():
+    from lrstudy.study.claims import Measurement
+
+    found = claims._absolute(Measurement(-0.2, 3, -0.3, 0.1))
+    assert (found.value, found.low, found.high) == (0.2, -0.1, 0.3)
+
+
+def test_the_best_peak_is_by_the_mean_over_seeds_and_never_a_diverged_one():
+    losses = pd.DataFrame({1: [1.0, 0.5, np.nan], 2: [1.0, 0.9, 0.1]}, index=[0.1, 0.2, 0.4])
+    assert claims.best_peak(losses) == 0.2
+
+
+def test_a_wrong_recorded_rate_is_caught():
+    from lrstudy.study.records import Records, runs_frame
+
+    row = {"run_id": "a", "parts": "x", "seed": 0, "steps": 4, "outcome": "ok", "optimizer": "sgd"}
+    row |= {"schedule": "Linear", "schedule.peak": 1.0, "schedule.total_steps": 4, "schedule.end": 0.0}
+    rates = np.asarray([1.0, 0.75, 0.5, 0.25], np.float32)
+    metrics = pd.DataFrame({"run_id": "a", "step": range(4), "learning_rate": rates, "update_norm": 2 * rates})
+    metrics["grad_norm_l2"] = 2.0
+    good = Records(runs_frame([row]), metrics, {}, {"x": ("a",)})
+    assert claims._recorded_rate(good).value == 0.0
+    assert claims._moved_rate(good).value == 0.0
+    late = metrics.assign(learning_rate=np.roll(rates, 1), update_norm=2 * np.roll(rates, 1))
+    assert claims._recorded_rate(Records(good.runs, late, {}, good.parts)).value == 0.75
+    assert claims._moved_rate(Records(good.runs, late, {}, good.parts)).value == 0.75
+
+
+@pytest.mark.slow
+def test_the_smoke_preset_runs_end_to_end(tmp_path):
+    """Every part, probe, figure and table of the study, at sizes that decide nothing."""
+    import json
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    command = [sys.executable, "-m", "experiments.river_valley", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
+    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
+    # What does not depend on the sizes holds at these too.
+    holds = {claim["id"]: claim["holds"] for claim in saved["claims"]}
+    assert holds["f1"]
+    assert holds["f2"]
+    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
+    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    assert (runs["outcome"] == "ok").all()
+    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()
