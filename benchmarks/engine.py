@@ -75,12 +75,12 @@ def engine(group: Group) -> tuple[Callable[[], None], Callable[[], int]]:
         with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
             trainer = GroupTrainer(group, Workdir(Path(folder)), Settings(executor="map"), stop)
             if compiled:
-                trainer.__dict__["_job"] = compiled[0]  # compiled once, as in a study
+                trainer.job = compiled[0]  # compiled once, as in a study
             trainer.train(_no_trunk, _no_trunk)
-            compiled[:] = [trainer._job]  # noqa: SLF001  # the benchmark looks inside on purpose
+            compiled[:] = [trainer.job]
 
     train()
-    return train, compiled[0].program._cache_size  # noqa: SLF001
+    return train, compiled[0].program._cache_size
 
 
 def _no_trunk(*_: Any) -> Any:

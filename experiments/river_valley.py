@@ -13,8 +13,9 @@ from experiments import river_valley_claims as claims
 from experiments import river_valley_views as views
 from lrstudy.study.choices import Choice, choice
 from lrstudy.study.config import RunConfig
-from lrstudy.study.experiment import Axis, Experiment, Figure, Part, Table, axis
+from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.main import main
+from lrstudy.study.part import Axis, Part, axis
 from lrstudy.study.probes import Context, Probe, losses_between
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
-from lrstudy.study.experiment import Experiment, Figure, Part, Table
+from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.main import main
+from lrstudy.study.part import Part
 from lrstudy.study.views import curves_figure, summary, sweep_figure
 
 

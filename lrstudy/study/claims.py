@@ -4,12 +4,11 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lrstudy.study.records import Records
+from lrstudy.study.records import Records
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -54,11 +53,11 @@ class Claim:
     statement: str
     source: str
     parts: tuple[str, ...]
-    measure: Callable[["Records"], Measurement]
+    measure: Callable[[Records], Measurement]
     comparison: str
     threshold: float
 
-    def decide(self, records: "Records") -> dict[str, Any]:
+    def decide(self, records: Records) -> dict[str, Any]:
         """The claim's entry of ``claims.json``; a number that could not be measured does not hold."""
         measured = self.measure(records)
         value = float(measured.value)

@@ -10,8 +10,9 @@ from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Argument, Choice
 from lrstudy.study.config import PLAIN_FIELDS, default_model
 from lrstudy.study.errors import ConfigError, one_of
-from lrstudy.study.experiment import Axis, Experiment, Part, axis
+from lrstudy.study.experiment import Experiment
 from lrstudy.study.grid import parse_values
+from lrstudy.study.part import Axis, Part, axis
 
 CONFIG, SWEEP = "config.", "sweep."
 

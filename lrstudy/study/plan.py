@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from lrstudy.study.config import Run, resolve, trunk_of
-from lrstudy.study.experiment import Part
+from lrstudy.study.part import Part
 
 MAX_LANES = 256
 """Lanes of one program; more runs of one structure are cut evenly into several."""

@@ -75,7 +75,8 @@ class GroupTrainer:
         self._make_transform = functools.partial(make_transform, group.runs[0])
 
     @functools.cached_property
-    def _job(self) -> Job:
+    def job(self) -> Job:
+        """The compiled program with its numbers and data; made when training begins."""
         program = lanes.spread(make_program(self._make_transform), self._settings.executor)
         data = jax.device_put(self._group.runs[0].task.load())
         return Job(program, self._hparams, data, self._cadence)
@@ -194,7 +195,7 @@ class GroupTrainer:
         finals: Columns = {}
         progress = Progress(self._what, position.step, stop, len(group.runs))
         chunks = loop.train(
-            self._job, position.lanes, start=position.step, stop=stop, pause_at=sorted(pauses), fresh=position.fresh
+            self.job, position.lanes, start=position.step, stop=stop, pause_at=sorted(pauses), fresh=position.fresh
         )
         for chunk in chunks:
             position.lanes, position.step, position.fresh = chunk.lanes, chunk.stop, False

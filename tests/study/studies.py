@@ -3,7 +3,8 @@
 from lrstudy.study.choices import choice
 from lrstudy.study.claims import Claim, mean_interval
 from lrstudy.study.config import RunConfig
-from lrstudy.study.experiment import Experiment, Figure, Part, Table, axis
+from lrstudy.study.experiment import Experiment, Figure, Table
+from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan, shard_of
 from lrstudy.study.run import Launch, conclude
 from lrstudy.study.trainer import Settings

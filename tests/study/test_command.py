@@ -5,8 +5,9 @@ from lrstudy.study.choices import Choice, choice
 from lrstudy.study.command import parse, read_command
 from lrstudy.study.config import RunConfig
 from lrstudy.study.errors import ConfigError
-from lrstudy.study.experiment import Experiment, Part, axis
+from lrstudy.study.experiment import Experiment
 from lrstudy.study.main import define_common_flags
+from lrstudy.study.part import Part, axis
 
 BASE = RunConfig(
     task=choice("task", "digits"),

@@ -6,7 +6,7 @@ import pytest
 from lrstudy.study import plan as plan_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
-from lrstudy.study.experiment import Part, axis
+from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan, shard_of
 
 BASE = RunConfig(

@@ -9,7 +9,7 @@ import pytest
 from lrstudy.study import records as records_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.errors import StudyError
-from lrstudy.study.experiment import Part, axis
+from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
