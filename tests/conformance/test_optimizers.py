@@ -121,13 +121,6 @@ def test_defaults_are_those_of_plain_optax(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_compiled_and_not_compiled_updates_agree(name):
-    transform = build(name, SCHEDULE)
-    params, grads, state = tree(0), tree(1), transform.init(tree(0))
-    assert_close(jax.jit(transform.update)(grads, state, params), transform.update(grads, state, params))
-
-
-@pytest.mark.parametrize("name", ROWS)
 def test_lanes_of_numbers_are_the_numbers_alone(name):
     run, alone = program(name, **{k: TABLE[name].defaults[k] for k in FLAGS[name]})
     # The default, and two values below it that are valid for decays, offsets and coefficients alike.

@@ -37,9 +37,9 @@ def test_the_decay_hardly_helps_deterministic_contexts(decayed):
     before, after = decayed
     cut = 1 - after["deterministic_excess"] / before["deterministic_excess"]
     assert (cut < 0.15).all()
-    # Their excess is one over the sum of the rates at their draws, 800 steps before the decay and 100 more at its end.
-    # Each context is drawn 320 times in the decay, so its share is known to 6 %, and the mean of ten of them, a ninth, to
-    # 0.002. Five of those:
+    # Their excess is one over the sum of the rates at their draws: 800 steps before the decay and 100 more at its end.
+    # Each context is drawn 320 times in the decay, so its share is known to 6 %, and the mean of ten to 2 %, which is
+    # 0.002 of a ninth. Five of those:
     np.testing.assert_allclose(cut, 1 / 9, rtol=0, atol=0.01)
 
 

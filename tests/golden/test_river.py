@@ -1,7 +1,8 @@
 """The curved river: published means over 2048 chains of another generator of random numbers, after 4000 steps.
 
 Their standard error is at most 1.6e-4, most of it the spread of the hill loss at the large constant rate, which over
-chains is a chi-square: sqrt(2 / 2048) = 3 % of the mean. Means over four seeds here have half of that.
+chains is a chi-square: sqrt(2 / 2048) = 3 % of the mean. Means over four seeds, as here for constant rates, have half
+of that; WSD and the cosine, whose decay takes most of the noise away, need fewer.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from lrstudy.tasks import CurvedRiver
 
 from .runs import sgd
 
-STEPS, DECAY, SEEDS = 4000, 400, (0, 1, 2, 3)
+STEPS, DECAY = 4000, 400
 TASK = CurvedRiver(curvature=20.0, slope=0.005, noise=1.0, chains=2048)
 REFERENCE_ERROR = 1.6e-4
 
@@ -24,7 +25,7 @@ SCHEDULES = {
     "constant .02": Constant(0.02),
     "constant .002": Constant(0.002),
 }
-PROGRAMS = [["WSD"], ["cosine"], ["constant .02", "constant .002"]]
+PROGRAMS = [(["WSD"], 2), (["cosine"], 2), (["constant .02", "constant .002"], 4)]
 PUBLISHED = {
     "constant .02": {"expected_loss": 0.003450, "hill_loss": 0.004626, "river_position": 0.235},
     "constant .002": {"expected_loss": 0.000153, "hill_loss": 0.000260, "river_position": 0.0215},
@@ -37,8 +38,8 @@ PUBLISHED = {
 def measured():
     """Run -> ("before" the decay | "after" the run) -> metric -> one value a seed."""
     results = {}
-    for runs in PROGRAMS:
-        before, after = sgd(TASK, [SCHEDULES[run] for run in runs], SEEDS, STEPS, STEPS - DECAY)
+    for runs, seeds in PROGRAMS:
+        before, after = sgd(TASK, [SCHEDULES[run] for run in runs], range(seeds), STEPS, STEPS - DECAY)
         for i, run in enumerate(runs):
             evaluations = {"before": before, "after": after}
             results[run] = {when: {k: v[i] for k, v in found.items()} for when, found in evaluations.items()}
@@ -53,7 +54,7 @@ def test_schedules_are_ordered_as_published(measured):
     ranking = ["WSD", "cosine", "constant .002", "constant .02"]
     for better, worse in itertools.pairwise(ranking):
         # In every seed: the smallest published gap, 4.3e-4, is ten standard errors of the two losses it is between.
-        assert (losses(measured, better) < losses(measured, worse)).all(), (better, worse)
+        assert losses(measured, better).max() < losses(measured, worse).min(), (better, worse)
 
 
 @pytest.mark.parametrize("run", ["constant .02", "constant .002"])
@@ -64,18 +65,18 @@ def test_the_hill_part_of_constant_rates(measured, run):
 
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_losses_are_those_published(measured, run):
-    own_error = np.std(losses(measured, run), ddof=1) / np.sqrt(len(SEEDS))
-    error = np.hypot(own_error, REFERENCE_ERROR)
-    assert abs(losses(measured, run).mean() - PUBLISHED[run]["expected_loss"]) <= 4 * error
+    # The reference is a mean over as many chains as one seed has here, so either side is off by that error or less.
+    error = 4 * np.sqrt(2) * measured[run]["after"]["expected_loss_se"].mean()
+    assert losses(measured, run).mean() == pytest.approx(PUBLISHED[run]["expected_loss"], rel=0, abs=error)
 
 
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_progress_along_the_river_is_that_published(measured, run):
     # The noise on y has a part along the river, which spreads the chains: each update moves x by the rate times
     # cos x / (1 + cos^2 x), which is at most 1/2, times a normal number.
-    spread = SCHEDULES[run].peak / 2 * np.sqrt(STEPS / 2048)
-    error = spread * np.sqrt(1 + 1 / len(SEEDS))
-    assert abs(measured[run]["after"]["river_position"].mean() - PUBLISHED[run]["river_position"]) <= 4 * error
+    error = 4 * np.sqrt(2) * SCHEDULES[run].peak / 2 * np.sqrt(STEPS / 2048)
+    position = measured[run]["after"]["river_position"].mean()
+    assert position == pytest.approx(PUBLISHED[run]["river_position"], rel=0, abs=error)
 
 
 def test_the_decay_settles_the_walker_and_does_not_stop_it(measured):
@@ -93,14 +94,14 @@ def test_the_decay_settles_the_walker_and_does_not_stop_it(measured):
 def test_progress_follows_the_sum_of_the_rates(measured):
     # Constant : WSD : cosine : low are as 4000 : 3800 : 2000 : 400 steps at the large rate.
     x = {run: values["after"]["river_position"].mean() for run, values in measured.items()}
-    # By the bound above the error of a position is at most 0.007, for the low rate 0.0007: three percent of it, and
-    # seven of that of the cosine. Four times the error of the ratio:
-    assert x["WSD"] / x["constant .02"] == pytest.approx(0.95, rel=0.2)
+    # By the bound above the error of a position is 3 % for constant rates, 5 % for WSD and 6 % for the cosine, whose
+    # mean square rate is 3/8 of the largest; four times the error of each ratio:
+    assert x["WSD"] / x["constant .02"] == pytest.approx(0.95, rel=0.25)
     assert x["cosine"] / x["constant .02"] == pytest.approx(0.5, rel=0.3)
     assert x["constant .002"] / x["constant .02"] == pytest.approx(0.1, rel=0.2)
 
 
 def test_before_the_decay_wsd_is_the_constant_rate(measured):
     np.testing.assert_array_equal(
-        measured["WSD"]["before"]["expected_loss"], measured["constant .02"]["before"]["expected_loss"]
+        measured["WSD"]["before"]["expected_loss"], measured["constant .02"]["before"]["expected_loss"][:2]
     )

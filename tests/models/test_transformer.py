@@ -114,6 +114,6 @@ def test_initial_predictions_are_spread_over_the_vocabulary():
     x = np.random.default_rng(1).integers(0, 256, (8, 16), np.int32)
     scores, _ = jax.jit(model.init_with_output)(jax.random.key(0), x)
     # The readout sees inputs of unit mean square and weights of variance 1 / width, so logits have variance one. Its
-    # 64 * 256 weights alone give that an error of sqrt(2 / (64 * 256)) = 0.011; the 128 inputs, of which some are alike,
-    # add to it. Ten of those:
+    # 64 * 256 weights alone give that an error of sqrt(2 / (64 * 256)) = 0.011; the 128 inputs, some of them alike, add
+    # to it. Ten of those:
     assert abs(float(jnp.var(scores)) - 1) < 0.11

@@ -9,16 +9,22 @@ TASK = CurvedRiver(chains=1)
 CREST = np.pi / 2
 
 
-def energy(point):
-    params = {"x": point[:1], "y": point[1:]}
-    return TASK.energies(params)[0]
+@jax.jit
+def derivatives(point):
+    def energy(point):
+        return TASK.energies({"x": point[:1], "y": point[1:]})[0]
+
+    return jax.grad(energy)(point), jax.hessian(energy)(point)
+
+
+def gradient_and_hessian(x, y):
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, derivatives(jnp.array([x, y])))
 
 
 def sine_to_the_flattest_direction(x, y):
     """The sine of the angle between the gradient and the Hessian's smallest eigenvector."""
-    with jax.enable_x64(True):
-        point = jnp.array([x, y])
-        gradient, hessian = np.asarray(jax.grad(energy)(point)), np.asarray(jax.hessian(energy)(point))
+    gradient, hessian = gradient_and_hessian(x, y)
     _, vectors = np.linalg.eigh(hessian)
     # The part of the gradient along the other eigenvector: precise for small angles too.
     return float(abs(vectors[:, 1] @ gradient) / np.linalg.norm(gradient))
@@ -57,8 +63,8 @@ def test_on_a_crest_the_river_is_the_curve_itself():
 
 @pytest.mark.parametrize("x", [0.0, 0.7, CREST])
 def test_the_hessian_on_the_curve(x):
-    with jax.enable_x64(True):
-        hessian = jax.hessian(energy)(jnp.array([x, np.sin(x)]))
+    _, hessian = gradient_and_hessian(x, np.sin(x))
+    assert hessian.dtype == np.float64
     cos, c = np.cos(x), TASK.curvature
     # Rounding of float64 in terms of size 20.
     np.testing.assert_allclose(hessian, c * np.array([[cos * cos, -cos], [-cos, 1]]), rtol=0, atol=1e-13)
