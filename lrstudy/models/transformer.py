@@ -15,9 +15,15 @@ class SelfAttention(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch seq width"]) -> Float[Array, "*batch seq width"]:
-        """Mixes positions; position t sees positions 0..t."""
+    def __call__(self, x: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
+        """Mixes positions; position t sees positions 0..t.
+
+        Raises:
+            ValueError: the heads do not divide the width.
+        """
         width = x.shape[-1]
+        if self.heads < 1 or width % self.heads:
+            raise ValueError(f"model.heads must divide model.width ({width}), got {self.heads!r}")
         head_width = width // self.heads
         qkv = nn.DenseGeneral((3, self.heads, head_width), use_bias=False, name="qkv")(x)
         query, key, value = (qkv[..., i, :, :] for i in range(3))
@@ -37,7 +43,7 @@ class Block(nn.Module):
     expansion: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch seq width"]) -> Float[Array, "*batch seq width"]:
+    def __call__(self, x: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
         """Applies the two residual branches."""
         width = x.shape[-1]
         h = nn.LayerNorm(use_bias=False, name="attention_norm")(x)
@@ -67,8 +73,14 @@ class Transformer(nn.Module):
     expansion: int = 4
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "*batch seq"]) -> Float[Array, "*batch seq vocabulary"]:
-        """Next-token logits at every position."""
+    def __call__(self, tokens: Int[Array, "batch seq"]) -> Float[Array, "batch seq vocabulary"]:
+        """Next-token logits at every position.
+
+        Raises:
+            ValueError: the sequence is longer than the context.
+        """
+        if tokens.shape[-1] > self.context:
+            raise ValueError(f"a sequence must have at most {self.context} tokens, got {tokens.shape[-1]}")
         x = nn.Embed(self.vocabulary, self.width, name="embedding")(tokens)
         positions = self.param("positions", nn.initializers.normal(0.02), (self.context, self.width))
         x = x + positions[: tokens.shape[-1]]

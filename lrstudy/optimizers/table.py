@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import optax
 
+from lrstudy.optimizers.float32_state import with_float32_state
+
 Number = float | jax.Array
 LearningRate = Number | optax.Schedule
 
@@ -43,22 +45,28 @@ def _matrices(params: Any) -> Any:
 
 
 def _sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
-    return optax.sgd(learning_rate)
+    return with_float32_state(optax.sgd(learning_rate))
+
+
+def _adam(learning_rate: LearningRate, *, b1: Number, b2: Number, eps: Number) -> optax.GradientTransformation:
+    return with_float32_state(optax.adam(learning_rate, b1=b1, b2=b2, eps=eps))
 
 
 def _momentum(learning_rate: LearningRate, *, momentum: Number, nesterov: bool) -> optax.GradientTransformation:
-    return optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov)
+    return with_float32_state(optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov))
 
 
 def _adamw(
     learning_rate: LearningRate, *, b1: Number, b2: Number, eps: Number, weight_decay: Number
 ) -> optax.GradientTransformation:
-    return optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
+    return with_float32_state(
+        optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
+    )
 
 
 TABLE: dict[str, Optimizer] = {
     "adam": Optimizer(
-        build=optax.adam,
+        build=_adam,
         defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
         paper="Kingma & Ba 2015, arXiv 1412.6980",
     ),

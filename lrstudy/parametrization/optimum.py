@@ -21,8 +21,7 @@ class Optimum(NamedTuple):
 def optimal_learning_rate(learning_rates: Sequence[float], losses: Sequence[float]) -> Optimum:
     """The vertex of the parabola in log rate through the lowest point and its two neighbours.
 
-    Where a neighbour diverged (a loss that is not finite) or the three points do not bend upwards, the grid's own best
-    rate is returned.
+    Where a neighbour diverged (a loss that is not finite), the grid's own best rate is returned.
 
     Args:
         learning_rates: positive, in any order, all different, at least one.
@@ -35,8 +34,8 @@ def optimal_learning_rate(learning_rates: Sequence[float], losses: Sequence[floa
     values = np.asarray(losses, dtype=np.float64)
     if rates.shape != values.shape or rates.ndim != 1 or not rates.size:
         raise ValueError(f"losses must hold one value a rate, got {values.shape} for {rates.shape}")
-    if not (rates > 0).all() or np.unique(rates).size != rates.size:
-        raise ValueError(f"learning_rates must be positive and different, got {learning_rates!r}")
+    if not ((rates > 0) & np.isfinite(rates)).all() or np.unique(rates).size != rates.size:
+        raise ValueError(f"learning_rates must be positive, finite and different, got {learning_rates!r}")
     if not np.isfinite(values).any():
         raise ValueError("losses must hold a finite value: every rate diverged")
     order = np.argsort(rates)
@@ -44,10 +43,13 @@ def optimal_learning_rate(learning_rates: Sequence[float], losses: Sequence[floa
     best = int(np.argmin(values))
     if best in (0, rates.size - 1):
         return Optimum(float(rates[best]), on_edge=True)
-    x, y = np.log(rates[best - 1 : best + 2]), values[best - 1 : best + 2]
-    if not np.isfinite(y).all():
+    if not np.isfinite(values[best - 1 : best + 2]).all():
         return Optimum(float(rates[best]), on_edge=False)
-    curvature, slope, _ = np.polyfit(x - x[1], y, 2)
-    if curvature <= 0:
+    left, right = np.log(rates[[best - 1, best + 1]] / rates[best])
+    rise_left, rise_right = values[[best - 1, best + 1]] - values[best]
+    # The parabola through (left, rise_left), (0, 0) and (right, rise_right); both rises are at least 0.
+    bend = rise_right / right - rise_left / left
+    if bend == 0:
         return Optimum(float(rates[best]), on_edge=False)
-    return Optimum(float(np.exp(x[1] - slope / (2 * curvature))), on_edge=False)
+    vertex = (rise_right * left / right - rise_left * right / left) / (2 * bend)
+    return Optimum(float(rates[best] * np.exp(vertex)), on_edge=False)

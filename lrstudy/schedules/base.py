@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from lrstudy import pytrees
 from lrstudy.schedules.checks import fail, is_array, one_of
 from lrstudy.schedules.steps import as_steps, canonical, real
 
@@ -31,14 +32,7 @@ class Schedule(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # jax.tree_util.register_dataclass would build through the constructor, whose checks the placeholders that JAX
-        # puts into trees (object(), None, ShapeDtypeStruct) do not pass.
-        jax.tree_util.register_pytree_with_keys(
-            cls,
-            _flatten_with_keys,
-            functools.partial(_unflatten, cls),
-            _flatten,
-        )
+        pytrees.register(cls, lambda field: not is_static(field))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuses an unknown keyword by the one form of error instead of a TypeError."""
@@ -93,14 +87,21 @@ class Schedule(abc.ABC):
         return {"name": type(self).__name__, **arguments, "version": VERSION}
 
 
+def is_static(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field is part of the tree's structure: those annotated ``str`` are."""
+    return field.type in (str, "str")
+
+
+@functools.cache
 def field_names(cls: type[Schedule]) -> tuple[str, ...]:
     """The names of a schedule's arguments."""
-    return _split(cls)[0]
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
+@functools.cache
 def static_names(cls: type[Schedule]) -> tuple[str, ...]:
     """The names of the arguments that are no leaves."""
-    return _split(cls)[2]
+    return tuple(field.name for field in dataclasses.fields(cls) if is_static(field))
 
 
 def check_names(cls: type[Schedule], names: Iterable[str]) -> None:
@@ -135,36 +136,6 @@ def _plain(owner: str, name: str, value: Any) -> Any:
     if isinstance(value, Tracer) or value.ndim:
         fail(owner, name, "a concrete number", value)
     return value.item()
-
-
-@functools.cache
-def _split(cls: type[Schedule]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Names of all fields, of the leaves and of the static ones."""
-    fields = dataclasses.fields(cls)
-    static = tuple(field.name for field in fields if field.type in (str, "str"))
-    names = tuple(field.name for field in fields)
-    return names, tuple(name for name in names if name not in static), static
-
-
-def _flatten(schedule: Schedule) -> tuple[list[Any], tuple[str, ...]]:
-    _, leaves, static = _split(type(schedule))
-    return [getattr(schedule, n) for n in leaves], tuple(getattr(schedule, n) for n in static)
-
-
-def _flatten_with_keys(schedule: Schedule) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
-    values, static = _flatten(schedule)
-    keys = (jax.tree_util.GetAttrKey(name) for name in _split(type(schedule))[1])
-    return list(zip(keys, values, strict=True)), static
-
-
-def _unflatten(cls: type[Schedule], static: tuple[str, ...], leaves: Iterable[Any]) -> Schedule:
-    _, leaf_names, static_field_names = _split(cls)
-    schedule = object.__new__(cls)
-    for name, value in zip(leaf_names, leaves, strict=True):
-        object.__setattr__(schedule, name, value)
-    for name, value in zip(static_field_names, static, strict=True):
-        object.__setattr__(schedule, name, value)
-    return schedule
 
 
 @functools.partial(jax.jit, inline=True)

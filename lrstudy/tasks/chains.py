@@ -1,5 +1,7 @@
 """Many independent chains on one landscape, trained as one run."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,5 +22,26 @@ def chain_loss(energies: Float[Array, " chains"], forcing: Float[Array, " chains
 
 
 def standard_error(values: Float[Array, " chains"]) -> Float[Array, ""]:
-    """Standard error of the mean over chains."""
+    """Standard error of the mean over chains; NaN for a single one."""
     return jnp.std(values, ddof=1) / jnp.sqrt(values.size)
+
+
+def check_chains(chains: int) -> None:
+    """Checks the number of chains.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if chains < 1:
+        raise ValueError(f"task.chains must be a positive int, got {chains!r}")
+
+
+def check_noise(*variances: float) -> None:
+    """Checks variances.
+
+    Raises:
+        ValueError: one is negative or not finite.
+    """
+    for variance in variances:
+        if not 0 <= variance < math.inf:
+            raise ValueError(f"task.noise must be a variance, finite and at least 0, got {variance!r}")

@@ -46,7 +46,10 @@ def _standard_library_files() -> Iterator[Path]:
 
 
 def _folder_files(root: Path) -> Iterator[Path]:
-    """Text files below a folder in the order of their names; hidden ones and those holding a NUL byte are left out."""
+    """Text files below a folder in the order of their names.
+
+    Left out are hidden ones and those with a NUL byte among their first 8192, which no text has.
+    """
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if path.is_file() and not hidden:
@@ -55,17 +58,24 @@ def _folder_files(root: Path) -> Iterator[Path]:
                     yield path
 
 
-def _read(path: str) -> bytes:
+def _files(path: str) -> Iterator[Path]:
     if path == STANDARD_LIBRARY:
-        files = _standard_library_files()
+        yield from _standard_library_files()
     elif Path(path).expanduser().is_dir():
-        files = _folder_files(Path(path).expanduser())
+        yield from _folder_files(Path(path).expanduser())
     else:
-        files = iter((Path(path).expanduser(),))
+        yield Path(path).expanduser()
+
+
+def _read(path: str) -> bytes:
+    if not path:
+        raise ValueError("task.path must be a file, a folder or 'stdlib', got ''")
     try:
-        return b"\n".join(file.read_bytes() for file in files)
-    except OSError as error:
-        raise ValueError(f"task.path must be a readable file or folder, got {path!r}: {error.strerror}") from error
+        return b"\n".join(file.read_bytes() for file in _files(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        # A name that no file can have is a ValueError, an unknown user's home a RuntimeError.
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"task.path must be a readable file or folder, got {path!r}: {reason}") from error
 
 
 @functools.cache

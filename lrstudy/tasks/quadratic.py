@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy.tasks.base import Batch, Data, Metrics, Params, Task, data_key
-from lrstudy.tasks.chains import chain_loss, standard_error
+from lrstudy.tasks.chains import chain_loss, check_chains, check_noise, standard_error
 
 
 class NoisyQuadratic(Task):
@@ -40,8 +40,8 @@ class NoisyQuadratic(Task):
         if not len(self.eigenvalues) == len(self.noise) == len(self.start):
             lengths = (len(self.eigenvalues), len(self.noise), len(self.start))
             raise ValueError(f"task: eigenvalues, noise and start must have one length, got {lengths}")
-        if self.chains < 1:
-            raise ValueError(f"task.chains must be a positive int, got {self.chains!r}")
+        check_chains(self.chains)
+        check_noise(*self.noise)
 
     def tokens_per_step(self) -> int:
         """One noise vector a chain."""
@@ -50,7 +50,7 @@ class NoisyQuadratic(Task):
     def init(self, key: Key[Array, ""]) -> Params:
         """Every chain at ``start``."""
         del key  # the start is given
-        return {"position": jnp.tile(jnp.asarray(self.start), (self.chains, 1))}
+        return {"position": jnp.tile(jnp.asarray(self.start, float), (self.chains, 1))}
 
     def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
         """Gradient noise of shape (chains, directions)."""

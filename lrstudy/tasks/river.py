@@ -5,12 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy.tasks.base import Batch, Data, Metrics, Params, Task, data_key
-from lrstudy.tasks.chains import chain_loss, standard_error
+from lrstudy.tasks.chains import chain_loss, check_chains, check_noise, standard_error
 
 
 class CurvedRiver(Task):
     """L(x, y) = c/2 (y - sin x)^2 - g x: a winding river y = sin x that falls slowly between steep hills.
 
+    The curve on which the gradient is parallel to the softest curvature is y = sin x up to terms of order slope over
+    curvature.
     Gradient noise acts across the river only (on y), as in the theory of the river valley (Wen et al. 2024,
     arXiv 2410.05192): a large rate travels far along the river and bounces between the hills, a decay settles it.
 
@@ -28,6 +30,15 @@ class CurvedRiver(Task):
     slope: float = 0.005
     noise: float = 1.0
     chains: int = 2048
+
+    def __post_init__(self) -> None:
+        """Checks the fields that are plain numbers.
+
+        Raises:
+            ValueError: no chain, or a negative noise.
+        """
+        check_chains(self.chains)
+        check_noise(self.noise)
 
     def tokens_per_step(self) -> int:
         """One noise draw a chain."""

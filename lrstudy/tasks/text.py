@@ -55,10 +55,8 @@ class Text(Task):
         """
         text, window = corpus.read(self.path), self.context + 1
         if min(text.train.size, text.validation.size) < window:
-            rule = f"a text of at least {window * corpus.BLOCKS_PER_VALIDATION_BLOCK} bytes"
-            raise ValueError(
-                f"task.path must be {rule} at context {self.context}, got {self.path!r} of {text.size} bytes"
-            )
+            rule = f"a text whose validation part, a tenth, has at least {window} bytes at context {self.context}"
+            raise ValueError(f"task.path must be {rule}, got {self.path!r} with {text.validation.size}")
         return text
 
     def facts(self) -> Mapping[str, Any]:

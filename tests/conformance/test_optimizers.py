@@ -149,16 +149,20 @@ def test_one_program_serves_all_numbers(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ROWS)
-def test_parameters_keep_their_type(name, dtype):
-    # What the state is kept in is not asserted here: optax lets its moments follow the parameters.
-    transform = build(name, SCHEDULE)
+def test_parameters_keep_their_type_and_state_is_float32(name, dtype):
     params, grads = tree(0, dtype), tree(1, dtype)
 
-    def step(params, grads):
-        updates, _ = transform.update(grads, transform.init(params), params)
-        return optax.apply_updates(params, updates)
+    def step(params, grads, rate, changed):
+        transform = build(name, Cosine(rate, 10), **changed)
+        before = transform.init(params)
+        updates, after = transform.update(grads, before, params)
+        return optax.apply_updates(params, updates), before, after
 
-    moved = jax.jit(step)(params, grads)
+    traced = {k: v for k, v in TABLE[name].defaults.items() if isinstance(v, float)}
+    moved, before, after = jax.jit(step)(params, grads, 0.1, traced)
+    # Traced hyperparameters must not change the state's type, or no loop could carry it.
+    assert shapes_of(before) == shapes_of(after)
+    assert not {"bfloat16"} & {str(leaf.dtype) for leaf in jax.tree.leaves(before)}
     assert shapes_of(moved) == shapes_of(params)
     for new, old in zip(jax.tree.leaves(moved), jax.tree.leaves(params), strict=True):
         assert np.isfinite(np.asarray(new, np.float32)).all()

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from lrstudy.models import MLP
-
-from . import reference
+from tests.models import reference
 
 FEATURES = 5
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lrstudy.models import Transformer
-
-from . import reference
+from tests.models import reference
 
 VOCABULARY, CONTEXT, BATCH = 11, 8, 3
 MODEL = Transformer(vocabulary=VOCABULARY, context=CONTEXT, width=12, layers=2, heads=3, expansion=2)
@@ -40,10 +39,22 @@ def test_equals_plain_numpy_at_every_length(length):
     np.testing.assert_allclose(logits(x), expected, rtol=0, atol=2e-5)
 
 
-def test_a_batch_axis_is_optional_and_the_result_is_float32():
+def test_the_result_is_float32_of_a_score_a_token():
     assert logits(tokens()).shape == (BATCH, CONTEXT, VOCABULARY)
-    assert logits(tokens()[0]).shape == (CONTEXT, VOCABULARY)
     assert logits(tokens()).dtype == np.float32
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    for heads in (3, 9, 0):
+        model = Transformer(VOCABULARY, CONTEXT, width=8, heads=heads)
+        with pytest.raises(ValueError, match=rf"model\.heads must divide model\.width \(8\), got {heads}"):
+            jax.eval_shape(model.init, jax.random.key(0), tokens())
+
+
+def test_a_sequence_longer_than_the_context_is_refused():
+    model = Transformer(VOCABULARY, CONTEXT - 1, width=8, heads=2)
+    with pytest.raises(ValueError, match=f"at most {CONTEXT - 1} tokens, got {CONTEXT}"):
+        jax.eval_shape(model.init, jax.random.key(0), tokens())
 
 
 @pytest.mark.parametrize("t", range(CONTEXT))

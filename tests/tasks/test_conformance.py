@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrstudy.tasks import TABLE
+from lrstudy.tasks import TABLE, CurvedRiver, NoisyQuadratic
 from lrstudy.tasks.base import DATA_STREAM, INIT_STREAM, data_key, stream_key
-
-from .cases import TASKS, case, same, to_numpy
+from tests.tasks.cases import TASKS, case, same, to_numpy
 
 SEEDS, STEPS = (0, 1, 2**31 - 1), (0, 1, 7, 10_000)
 
@@ -144,3 +143,17 @@ SIZES = {"bigram": 40, "digits": 50, "quadratic": 6, "river": 6, "text": 8 * 5}
 @pytest.mark.parametrize("name", TASKS)
 def test_tokens_per_step_counts_examples_or_predicted_tokens(name):
     assert TASKS[name].tokens_per_step() == SIZES[name]
+
+
+@pytest.mark.parametrize("task", [NoisyQuadratic, CurvedRiver])
+def test_landscapes_refuse_what_they_cannot_compute(task):
+    with pytest.raises(ValueError, match=r"task\.chains must be a positive int, got 0"):
+        task(chains=0)
+    noise = (-1.0, 1.0, 1.0) if task is NoisyQuadratic else -1.0
+    with pytest.raises(ValueError, match=r"task\.noise must be a variance"):
+        task(noise=noise)
+
+
+def test_a_start_of_whole_numbers_is_as_good_as_any():
+    params = NoisyQuadratic(start=(1, 1, 1), chains=2).init(jax.random.key(0))
+    assert params["position"].dtype == jnp.float32

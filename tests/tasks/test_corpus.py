@@ -127,7 +127,7 @@ def test_a_link_is_read_and_a_dangling_one_is_not(tmp_path):
 
 
 def message_of(path):
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+    with pytest.raises(ValueError, match=r"task\.path") as error:
         read(path)
     return str(error.value)
 
@@ -204,3 +204,9 @@ def test_tiny_shakespeare():
     assert data["validation"].shape == (256, 65)
     # It is English: no byte outside of ASCII.
     assert int(data["train"].max()) < 128
+
+
+@pytest.mark.parametrize("path", ["", "~no_such_user/x", "x" * 300, "a\0b"])
+def test_paths_that_no_file_can_have(path):
+    with pytest.raises(ValueError, match=r"^task\.path must be"):
+        read(path)

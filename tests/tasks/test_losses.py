@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lrstudy.tasks import NoisyQuadratic
-
-from .cases import LANDSCAPES, TASKS, case, to_numpy
+from tests.tasks.cases import LANDSCAPES, TASKS, case, to_numpy
 
 
 def cross_entropies(logits, targets):
