@@ -152,7 +152,7 @@ def leaves(tree: Any) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 def table(frame: pd.DataFrame) -> dict[str, Any]:
     """Columns of a table; numbers as their bytes, so that equal means equal in every bit."""
     plain = {name: frame[name].to_numpy() for name in frame.columns}
-    return {n: (str(v.dtype), v.tolist() if v.dtype == object else v.tobytes()) for n, v in plain.items()}
+    return {n: (str(v.dtype), list(map(repr, v)) if v.dtype == object else v.tobytes()) for n, v in plain.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,8 +152,3 @@ def test_landscapes_refuse_what_they_cannot_compute(task):
     noise = (-1.0, 1.0, 1.0) if task is NoisyQuadratic else -1.0
     with pytest.raises(ValueError, match=r"task\.noise must be a variance"):
         task(noise=noise)
-
-
-def test_a_start_of_whole_numbers_is_as_good_as_any():
-    params = NoisyQuadratic(start=(1, 1, 1), chains=2).init(jax.random.key(0))
-    assert params["position"].dtype == jnp.float32
