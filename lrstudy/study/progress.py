@@ -46,10 +46,10 @@ class Progress:
         if now - self._said >= LINE_EVERY_SECONDS or chunk.stop == self._stop:
             self._said = now
             rate = self._steps / max(self._seconds, 1e-9)
-            left = (self._stop - chunk.stop) / rate
+            left = f", {(self._stop - chunk.stop) / rate:.0f} s left" if rate else ""
             print(
                 f"{self._what}: step {chunk.stop}/{self._stop}, loss {self._loss:.4g}, "
-                f"{rate:.3g} steps/s x {self._lanes} runs, {left:.0f} s left",
+                f"{rate:.3g} steps/s x {self._lanes} runs{left}",
                 file=sys.stderr,
                 flush=True,
             )

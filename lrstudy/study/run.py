@@ -17,7 +17,7 @@ from lrstudy.study.probes import Context
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import begun_groups, read_rows, write_table
-from lrstudy.study.trainer import GroupTrainer, Settings
+from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training.program import Lane, to_host
 
@@ -94,6 +94,8 @@ class Launch:
         remaining = self.missing()
         for name in self.plan.parts:
             for group in [g for g in remaining if g.part == name]:
+                if stop.requested:
+                    raise PreemptedError
                 self._train_group(group, stop)
             self.write_runs()
             self._probe(name, stop)

@@ -1,26 +1,36 @@
-"""Stop requests: the first is answered by saving, the second by leaving."""
+"""Stop requests: the first is answered by saving, the second by leaving at once."""
 
 import os
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Catches SIGTERM and SIGINT while it is entered.
+    """Catches SIGTERM and SIGINT while it is entered, in the main thread.
+
+    A handler written in Python runs only between two steps of Python code, so a second signal would wait for a compiled
+    program to end. The interpreter writes every signal to a pipe the moment it comes; a thread that reads the pipe leaves
+    the process at the second one, whatever the main thread is doing. Checkpoints are whole at every instant.
 
     Attributes:
         requested: whether a signal has come.
     """
 
-    _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
     def __init__(self) -> None:
         self.requested = False
         self._previous: dict[int, object] = {}
+        self._source, self._sink, self._previous_fd = -1, -1, -1
 
     def __enter__(self) -> "StopRequest":
-        for number in self._SIGNALS:
+        self._source, self._sink = os.pipe()
+        os.set_blocking(self._sink, False)
+        self._previous_fd = signal.set_wakeup_fd(self._sink, warn_on_full_buffer=False)
+        threading.Thread(target=_leave_at_the_second, args=(self._source,), daemon=True).start()
+        for number in _SIGNALS:
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -29,11 +39,22 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+        signal.set_wakeup_fd(self._previous_fd)
+        os.close(self._sink)  # the thread reads the end of the pipe and ends
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.requested:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.requested = True
-        print("\nstopping: saving first (once more to leave at once)", file=sys.stderr, flush=True)
+        del number, frame
+        if not self.requested:
+            self.requested = True
+            print("\nstopping: saving first (once more to leave at once)", file=sys.stderr, flush=True)
+
+
+def _leave_at_the_second(source: int) -> None:
+    """Counts signals until the pipe is closed."""
+    came = 0
+    with os.fdopen(source, "rb", buffering=0) as pipe:
+        while number := pipe.read(1):
+            if number[0] in _SIGNALS:
+                came += 1
+            if came > 1:
+                os._exit(128 + number[0])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -233,15 +234,21 @@ class GroupTrainer:
         }
 
     def _outcomes(self, trained: Lane, finals: Columns) -> list[Outcome]:
-        """Last finite value of every metric, and of living runs the evaluation of the final parameters."""
+        """Last finite value of every metric, and of living runs the evaluation of the final parameters.
+
+        The last update has no loss after it that would tell that it diverged; the final evaluation does.
+        """
         frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last()
         alive, updates = np.asarray(trained.alive), np.asarray(trained.state.step)
         outcomes = []
         for lane, run in enumerate(self._group.runs):
             metrics = frame.loc[run.run_id].drop("step").to_dict() if run.run_id in frame.index else {}
-            if alive[lane] and finals:
+            ok = bool(alive[lane])
+            if ok and finals:
                 place = int(np.nonzero(finals["lane"] == lane)[0][0])
-                metrics |= {name: float(v[place]) for name, v in finals.items() if name != "lane"}
+                final = {name: float(v[place]) for name, v in finals.items() if name != "lane"}
+                ok = math.isfinite(final.get(run.task.objective, 0.0))
+                metrics |= final if ok else {}
             metrics = {name: float(value) for name, value in metrics.items()}
-            outcomes.append(Outcome("ok" if alive[lane] else "diverged", int(updates[lane]), metrics))
+            outcomes.append(Outcome("ok" if ok else "diverged", int(updates[lane]), metrics))
         return outcomes

@@ -75,10 +75,9 @@ def _flock(path: Path, mode: int, what: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            holder = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0] or "another process"
             raise StudyError(f"{what} is in use by {holder}") from error
-        if mode == fcntl.LOCK_EX:
-            os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:

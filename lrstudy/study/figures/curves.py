@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lrstudy.study.figures.style import COLOURS, band, panels
 from lrstudy.study.records import Records
 
@@ -35,14 +37,14 @@ def rate_and_metric(
         top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3)
         curves = records.curves(metric)
         band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour)
-        later = curves[curves.index >= FIRST_SHOWN * curves.index.max()]
-        highest = max(highest, float(later.max().max()))
+        later = curves[curves.index >= FIRST_SHOWN * curves.index.max()].to_numpy()
+        highest = max([highest, *later[np.isfinite(later)]])
     top.set_ylabel("learning rate")
     top.tick_params(labelbottom=False)
     bottom.set(xlabel="step (optimizer updates)", ylabel=ylabel)
     if log:
         bottom.set_yscale("log")
-    if crop:
+    if crop and np.isfinite([highest, bottom.dataLim.y0]).all():
         low = bottom.dataLim.y0
         bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
     bottom.legend(fontsize=8, ncols=2, title="line: mean over seeds; band: range", title_fontsize=7)
