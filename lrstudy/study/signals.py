@@ -13,8 +13,8 @@ class StopRequest:
     """Catches SIGTERM and SIGINT while it is entered, in the main thread.
 
     A handler written in Python runs only between two steps of Python code, so a second signal would wait for a compiled
-    program to end. The interpreter writes every signal to a pipe the moment it comes; a thread that reads the pipe leaves
-    the process at the second one, whatever the main thread is doing. Checkpoints are whole at every instant.
+    program to end. The interpreter writes every signal to a pipe the moment it comes; a thread that reads the pipe
+    leaves the process at the second one, whatever the main thread is doing. Checkpoints are whole at every instant.
 
     Attributes:
         requested: whether a signal has come.

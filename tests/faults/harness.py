@@ -31,25 +31,23 @@ REPO = Path(__file__).parents[2]
 DEADLINE_SECONDS = 300
 """Only so that a hanging study ends the test."""
 
-STEPS, SAVE_EVERY = 160, 5
+STEPS, SAVE_EVERY = 100, 5
 TRUNK, BRANCH = 0, 1
-"""Position in the plan of the constant-rate runs and of the decays that branch off them at steps 112 and 128."""
+"""Position in the plan of the constant-rate runs and of the decays that branch off them at steps 70 and 80."""
 
 STUDY = (
     "--preset=smoke",
-    "--config.task=digits",
-    "--config.task.batch_size=16",
-    "--config.model.width=16",
+    "--config.task=bigram",
     f"--config.steps={STEPS}",
     f"--config.record_every={SAVE_EVERY}",
-    "--config.evaluate_every=40",
+    "--config.evaluate_every=20",
     # The second rate makes the loss overflow: a diverged lane must come through every fault too.
-    "--sweep.schedule.peak=0.003,1e30",
+    "--sweep.schedule.peak=0.003,3e38",
     "--sweep.schedule.decay_fraction=0.3,0.2",
     "--sweep.seed=0,1",
     f"--checkpoint_steps={SAVE_EVERY}",
 )
-"""Multilayer perceptrons under AdamW with a WSD schedule: a trunk group of four lanes, a branch group of eight."""
+"""Bigram tables under AdamW with a WSD schedule: a trunk group of four lanes, a branch group of eight."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +61,10 @@ class Ended:
     def errors(self) -> list[str]:
         """Lines that say what went wrong."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+SMALL = ("--preset=smoke", "--config.task=digits", "--config.model.width=8", "--config.schedule=Constant")
+"""One group of one lane."""
 
 
 class Launcher:

@@ -1,27 +1,28 @@
 """``kill -9``: whenever it comes, the same command finishes the study as if it had never come."""
 
+import itertools
 import math
 import time
 
 import numpy as np
 import pytest
 
-from tests.faults.harness import STUDY, Ended, Launcher, assert_same, ended, holder, journal, outcome, wait_until
+from tests.faults.harness import (
+    SAVE_EVERY,
+    SMALL,
+    STUDY,
+    Ended,
+    assert_same,
+    ended,
+    holder,
+    journal,
+    outcome,
+    wait_until,
+)
 
 KILLS, CHAINS = 20, 2
-
-
-@pytest.fixture(scope="module")
-def working_seconds(launcher: Launcher, reference, tmp_path_factory) -> float:
-    """From taking the folder's lock to the end, once everything is compiled."""
-    workdir = tmp_path_factory.mktemp("measured") / "study"
-    process = launcher.start(workdir)
-    assert wait_until(lambda: holder(workdir) == process.pid, process)
-    began = time.monotonic()
-    assert ended(process).code == 0
-    seconds = time.monotonic() - began
-    assert_same(outcome(workdir), reference)
-    return seconds
+LATEST = 0.6
+"""Latest instant of a kill as a share of an undisturbed study; the launches after it meet the study's end."""
 
 
 def leftovers(workdir) -> list[str]:
@@ -32,7 +33,8 @@ def leftovers(workdir) -> list[str]:
 @pytest.mark.parametrize("draw", range(CHAINS))
 def test_random_instants(draw, launcher, reference, working_seconds, tmp_path, record_property):
     """Kill, launch again, kill ... until the study is finished; then the next study, until all kills are made."""
-    instants = np.random.default_rng(draw).uniform(0, working_seconds, KILLS // CHAINS).tolist()
+    shares = np.random.default_rng(draw).uniform(0, LATEST, KILLS // CHAINS)
+    instants = (shares * working_seconds).tolist()
     inside_a_save, studies = 0, 0
     while instants:
         workdir = tmp_path / str(studies)
@@ -58,13 +60,15 @@ def killed_after(launcher, workdir, seconds) -> Ended:
     return ended(process)
 
 
-TRUNK_PLACES = ["config.json:1", "group:1", "orbax:2", "sync:20", "rename:2", "renamed:2", "rows:3", "removing:1"]
-BRANCH_PLACES = ["rows:1", "orbax:1", "rename:2", "removing:2", "group:1", "runs.parquet:1", "claims.json:1"]
+TRUNK_PLACES = ["orbax:2", "sync:20", "rename:2", "renamed:2", "rows:3", "removing:1"]
+BRANCH_PLACES = ["rows:1", "orbax:1", "removing:2", "group:1", "runs.parquet:1", "claims.json:1"]
 
 
-def killed_at(launcher, workdir, place) -> None:
+def killed_at(launcher, workdir, place, save_every) -> None:
+    """How often is saved changes nothing, but files of rows that a kill orphaned are not just written over."""
     name = place.split(":")[0]
-    assert launcher.run(workdir, faults=f"{place}:kill").code == -9
+    arguments = (*STUDY, f"--checkpoint_steps={save_every}")
+    assert launcher.run(workdir, arguments, faults=f"{place}:kill").code == -9
     assert journal(workdir)[-1] == name
     inside = {"orbax", "sync", "rename"}
     assert bool(leftovers(workdir)) == (name in inside)
@@ -73,8 +77,8 @@ def killed_at(launcher, workdir, place) -> None:
 def test_every_place_of_a_trunk(launcher, reference, tmp_path):
     """One study killed at every place where its folder changes, launch after launch."""
     workdir = tmp_path / "study"
-    for place in TRUNK_PLACES:
-        killed_at(launcher, workdir, place)
+    for place, save_every in zip(TRUNK_PLACES, itertools.cycle((SAVE_EVERY, 3, 7)), strict=False):
+        killed_at(launcher, workdir, place, save_every)
     last = launcher.run(workdir)
     assert last.code == 0, last.err
     assert_same(outcome(workdir), reference)
@@ -83,19 +87,18 @@ def test_every_place_of_a_trunk(launcher, reference, tmp_path):
 def test_every_place_of_a_branch(launcher, reference, halfway, copy):
     """The same where runs start from a trunk's checkpoint with a copy of its rows, and where a study concludes."""
     workdir = copy(halfway)
-    for place in BRANCH_PLACES:
-        killed_at(launcher, workdir, place)
+    for place, save_every in zip(BRANCH_PLACES, itertools.cycle((3, SAVE_EVERY)), strict=False):
+        killed_at(launcher, workdir, place, save_every)
     last = launcher.run(workdir)
     assert last.code == 0, last.err
     assert_same(outcome(workdir), reference)
 
 
-def test_a_grown_study_killed_before_it_is_reported(launcher, reference, tmp_path):
+def test_a_grown_study_killed_before_it_is_reported(launcher, tmp_path):
     """The report of the smaller study must not pass for that of the grown one."""
     workdir = tmp_path / "study"
-    smaller = [flag for flag in STUDY if "seed" not in flag]
-    assert launcher.run(workdir, [*smaller, "--sweep.seed=0"]).code == 0
-    grown = [*smaller, "--sweep.seed=0,1"]
+    assert launcher.run(workdir, [*SMALL, "--sweep.seed=0"]).code == 0
+    grown = [*SMALL, "--sweep.seed=0,1"]
     assert launcher.run(workdir, grown, faults="claims.json:1:kill").code == -9
     old = (workdir / "report.html").read_bytes()
     last = launcher.run(workdir, grown)
