@@ -110,7 +110,7 @@ class GroupTrainer:
         Raises:
             PreemptedError: a stop was requested on the way.
         """
-        restored = checkpoint.restore(self._folder, self._abstract, up_to=step)
+        restored = checkpoint.restore(self._folder, self._abstract, up_to=step, expected=self._identity)
         if restored.tree is not None and restored.step == step:
             return restored.tree
         warning = restored.warning(self._what)
@@ -134,7 +134,7 @@ class GroupTrainer:
 
     def _resume(self) -> _Position | None:
         """The newest good checkpoint, checked against itself; damaged ones are set aside with one warning."""
-        restored = checkpoint.restore(self._folder, self._abstract)
+        restored = checkpoint.restore(self._folder, self._abstract, expected=self._identity)
         warning = restored.warning(self._what)
         if warning:
             self._settings.warn(warning)
@@ -226,12 +226,13 @@ class GroupTrainer:
         checkpoint.save(self._folder, position.step, position.lanes, self._meta(position))
         checkpoint.prune(self._folder, self._kept_steps)
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {"runs": [run.run_id for run in self._group.runs]}
+
     def _meta(self, position: _Position) -> dict[str, Any]:
-        return {
-            "runs": [run.run_id for run in self._group.runs],
-            "schedules": [to_dict(run.schedule) for run in self._group.runs],
-            "seconds": position.seconds,
-        }
+        schedules = [to_dict(run.schedule) for run in self._group.runs]
+        return {**self._identity, "schedules": schedules, "seconds": position.seconds}
 
     def _outcomes(self, trained: Lane, finals: Columns) -> list[Outcome]:
         """Last finite value of every metric, and of living runs the evaluation of the final parameters.

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,9 @@ import jax
 MANIFEST = "manifest.json"
 META = "meta.json"
 STATE = "state"
+ARRAYS, STEP = "arrays", "step"
 NEWEST_KEPT = 2
+_STEP = re.compile("0|[1-9][0-9]*")  # as `save` writes it: no leading zero, no other script's digits
 _SAVING = "saving-"
 _DAMAGED = "damaged-"
 
@@ -62,7 +65,7 @@ def steps(folder: Path) -> list[int]:
     """Numbered steps in a folder, good or not, ascending."""
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdecimal())
+    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and _STEP.fullmatch(p.name))
 
 
 def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
@@ -86,7 +89,7 @@ def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
         with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
             checkpointer.save(place.absolute() / STATE, tree)
             checkpointer.wait_until_finished()
-        (place / META).write_text(json.dumps(meta))
+        (place / META).write_text(json.dumps({**meta, STEP: step, ARRAYS: _arrays(tree)}))
         digests = {name: _sha256(place / name) for name in _files(place)}
         (place / MANIFEST).write_text(json.dumps(digests, indent=1, sort_keys=True))
         for name in (*digests, MANIFEST):
@@ -121,13 +124,16 @@ def damage(path: Path) -> str | None:
     return f"{min(unlisted)} is not in {MANIFEST}" if unlisted else None
 
 
-def restore(folder: Path, abstract: Any, *, up_to: int | None = None) -> Restored:
-    """Reads the newest good step, walking back over damaged ones.
+def restore(
+    folder: Path, abstract: Any, *, up_to: int | None = None, expected: Mapping[str, Any] | None = None
+) -> Restored:
+    """Reads the newest good step, walking back over damaged ones and over what does not belong there.
 
     Args:
         folder: of the group.
         abstract: a pytree of ``jax.ShapeDtypeStruct`` like the saved one.
         up_to: the newest step to consider; ``None``: the newest there is.
+        expected: what the saved ``meta`` must hold.
 
     Returns:
         The step; its ``step`` is 0 and its ``tree`` ``None`` if there is no good one.
@@ -137,9 +143,10 @@ def restore(folder: Path, abstract: Any, *, up_to: int | None = None) -> Restore
         if up_to is not None and step > up_to:
             continue
         path = folder / str(step)
-        reason = damage(path)
+        reason = damage(path) or _misplaced(path, {STEP: step, ARRAYS: _arrays(abstract), **(expected or {})})
         if reason is None:
-            meta = json.loads((path / META).read_text())
+            saved = json.loads((path / META).read_text())
+            meta = {name: value for name, value in saved.items() if name not in (ARRAYS, STEP)}
             return Restored(step, _read(path / STATE, abstract), meta, tuple(damaged))
         damaged.append((step, reason))
     return Restored(0, None, {}, tuple(damaged))
@@ -173,6 +180,19 @@ def _read(path: Path, abstract: Any) -> Any:
 
     with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
         return checkpointer.restore(path.absolute(), jax.tree.map(placed, abstract))
+
+
+def _misplaced(path: Path, expected: Mapping[str, Any]) -> str | None:
+    """Why an intact step is not the one that is looked for; orbax would cast arrays of another type without a word."""
+    meta = json.loads((path / META).read_text())
+    wrong = [name for name, value in expected.items() if meta.get(name) != value]
+    return f"its {wrong[0]} are not those expected" if wrong else None
+
+
+def _arrays(tree: Any) -> dict[str, list[Any]]:
+    """Path to type and shape of every leaf."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): [str(leaf.dtype), list(leaf.shape)] for path, leaf in leaves}
 
 
 def _files(folder: Path) -> Iterator[str]:

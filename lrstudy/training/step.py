@@ -64,8 +64,11 @@ def make_train_step(loss: Loss, make_transform: Callable[[Any], optax.GradientTr
     return train_step
 
 
-def optimizer_count(opt_state: optax.OptState) -> Int[Array, ""] | None:
-    """The optimizer's own count of updates, which its schedule is evaluated at; ``None`` where it keeps none."""
+def optimizer_count(opt_state: optax.OptState) -> Int[Array, "*lanes"] | None:
+    """The optimizer's own count of updates, which its schedule is evaluated at; ``None`` where it keeps none.
+
+    Of stacked states it gives one count a lane.
+    """
 
     def is_count(node: Any) -> bool:
         return isinstance(node, optax.ScaleByScheduleState)
