@@ -57,7 +57,7 @@ def main(experiment: Experiment) -> None:
             _refuse(error)
         except KeyboardInterrupt:
             sys.exit(STOPPED)  # before or after training, where nothing needs saving
-        except StudyError as error:
+        except (StudyError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(RUN_FAILED)
 
@@ -100,9 +100,9 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
     """Trains what is missing and concludes."""
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import Launch, say
+    from lrstudy.study.signals import StopRequest
     from lrstudy.study.trainer import PreemptedError, Settings
     from lrstudy.study.workdir import read_json, write_json
-    from lrstudy.training.checkpoint import CheckpointError
 
     use_compilation_cache()
     settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, say)
@@ -120,23 +120,22 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
     if not launch.missing() and read_json(workdir.plan) == concluded and workdir.report.is_file():
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
-    try:
+    with StopRequest() as stop:
         write_json(workdir.config, header)
         write_json(workdir.plan, {**plan.to_json(), "concluded": False})
         began = time.monotonic()
-        failed = launch.run()
-    except PreemptedError:
-        say(f"stopped after saving; the same command goes on from there ({workdir.root})")
-        return STOPPED
-    except (CheckpointError, OSError) as error:
-        raise StudyError(str(error)) from error
-    say(f"trained in {time.monotonic() - began:.0f} s")
-    elsewhere = len(launch.missing(plan.groups)) if len(share) < len(plan.groups) else 0
-    if elsewhere:
-        print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to other shares")
-        return RUN_FAILED if failed else OK
-    code = _conclude(experiment, workdir, header)
-    write_json(workdir.plan, concluded)
+        try:
+            failed = launch.run(stop)
+        except PreemptedError:
+            say(f"stopped after saving; the same command goes on from there ({workdir.root})")
+            return STOPPED
+        say(f"trained in {time.monotonic() - began:.0f} s")
+        elsewhere = len(launch.missing(plan.groups)) if len(share) < len(plan.groups) else 0
+        if elsewhere:
+            print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
+            return RUN_FAILED if failed else OK
+        code = _conclude(experiment, workdir, header)
+        write_json(workdir.plan, concluded)
     return RUN_FAILED if failed else code
 
 

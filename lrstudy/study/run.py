@@ -1,5 +1,6 @@
 """Runs a planned study in its folder: trains what is missing, decides the claims as soon as they can be, reports."""
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -45,8 +46,11 @@ class Launch:
         self._failed: dict[str, str] = {}
         self._kept: tuple[tuple[str, int], Lane] | None = None
 
-    def run(self) -> int:
-        """Trains every missing run of the share and writes records, claims and figures.
+    def run(self, stop: StopRequest) -> int:
+        """Trains every missing run of the share and writes its records; announces claims as their parts are finished.
+
+        Args:
+            stop: asked between two calls of a program.
 
         Returns:
             The number of runs that failed.
@@ -54,11 +58,13 @@ class Launch:
         Raises:
             PreemptedError: a stop was requested; everything is saved.
         """
-        with StopRequest() as stop:
-            try:
-                self._train_all(stop)
-            finally:
+        try:
+            self._train_all(stop)
+        except BaseException:
+            with contextlib.suppress(OSError):  # what has happened says more than a table that cannot be written now
                 self.write_runs()
+            raise
+        self.write_runs()
         return len(self._failed)
 
     def missing(self, groups: Sequence[Group] | None = None) -> list[Group]:

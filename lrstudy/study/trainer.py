@@ -209,7 +209,7 @@ class GroupTrainer:
             if not (ended or due or self._stop.requested):
                 continue
             if record:
-                self._store.write_rows(loop.concatenate(rows), written, chunk.stop)
+                self._write_rows(loop.concatenate(rows), written, chunk.stop)
             self._save(position)
             rows, written, saved = [], chunk.stop, time.monotonic()
             if self._stop.requested and not ended:
@@ -221,6 +221,12 @@ class GroupTrainer:
             if position.step < step <= stop:
                 checkpoint.save(self._folder, step, position.lanes, self._meta(position))
         return finals
+
+    def _write_rows(self, rows: Columns, start: int, stop: int) -> None:
+        try:
+            self._store.write_rows(rows, start, stop)
+        except OSError as error:
+            raise StudyError(f"step {stop}: the metric rows could not be written: {error.strerror}") from error
 
     def _save(self, position: _Position) -> None:
         checkpoint.save(self._folder, position.step, position.lanes, self._meta(position))

@@ -59,29 +59,46 @@ class Workdir:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         index, count = shard
+        whole, share = self.root / "lock", self.root / f"lock-{index}-of-{count}"
         with contextlib.ExitStack() as stack:
-            whole = fcntl.LOCK_EX if count == 1 else fcntl.LOCK_SH
-            stack.enter_context(_flock(self.root / "lock", whole, f"workdir '{self.root}'"))
-            if count > 1:
-                name = f"lock-{index}-of-{count}"
-                stack.enter_context(_flock(self.root / name, fcntl.LOCK_EX, f"share {index}/{count} of '{self.root}'"))
+            if count == 1:
+                stack.enter_context(_flock(whole, fcntl.LOCK_EX, f"workdir '{self.root}'"))
+            else:
+                stack.enter_context(_flock(whole, fcntl.LOCK_SH, f"workdir '{self.root}'"))
+                stack.enter_context(_flock(share, fcntl.LOCK_EX, f"share {index}/{count} of '{self.root}'"))
             yield
 
 
 @contextlib.contextmanager
 def _flock(path: Path, mode: int, what: str) -> Iterator[None]:
+    """Holds a lock; who holds one alone is written into its file."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0] or "another process"
-            raise StudyError(f"{what} is in use by {holder}") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        if not _granted(descriptor, mode):
+            raise StudyError(f"{what} is in use by {_holder(path)}")
+        if mode == fcntl.LOCK_EX:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _granted(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock: of one that is shared, the first share whose own lock is held."""
+    for share in sorted(path.parent.glob(f"{path.name}-*")):
+        with share.open("r") as file:
+            if not _granted(file.fileno(), fcntl.LOCK_SH):
+                return file.readline().strip()
+    return path.read_text(errors="replace").partition("\n")[0] or "another process"
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ _SAVING = "saving-"
 _DAMAGED = "damaged-"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OSError):
     """A checkpoint could not be written, or what was restored contradicts itself."""
 
 

@@ -7,6 +7,7 @@ from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan, shard_of
 from lrstudy.study.run import Launch, conclude
+from lrstudy.study.signals import StopRequest
 from lrstudy.study.trainer import Settings
 from lrstudy.study.views import curves_figure, objective, summary, sweep_figure
 from lrstudy.study.workdir import Workdir, write_json
@@ -45,7 +46,8 @@ def launch(root, chosen=None, *, experiment=None, shard=(1, 1), begun=(), **sett
     own = Launch(experiment or study(), plan, share, workdir, Settings(warn=lines.append, **settings))
     write_json(workdir.plan, plan.to_json())
     own.lines = lines
-    own.failed = own.run()
+    with StopRequest() as stop:
+        own.failed = own.run(stop)
     return own
 
 
