@@ -96,7 +96,8 @@ def test_loading_twice_gives_the_same_arrays(tmp_path):
 
 def test_validation_loss_is_the_mean_loss_over_all_windows(tmp_path):
     model = Transformer(vocabulary=256, context=7, width=4, layers=0)
-    task = Text(path=bytes_file(tmp_path, 3000), context=7, validation_windows=12, model=model)
+    # Two batches of five windows and two left over.
+    task = Text(path=bytes_file(tmp_path, 3000), context=7, batch_size=5, validation_windows=12, model=model)
     data = task.load()
     params = jax.jit(task.init)(jax.random.key(0))
     loss = jax.jit(task.loss)
@@ -104,6 +105,21 @@ def test_validation_loss_is_the_mean_loss_over_all_windows(tmp_path):
     measured = float(jax.jit(task.evaluate)(params, data)["validation_loss"])
     # Float32 means of 84 losses of size five.
     assert measured == pytest.approx(np.mean(alone), rel=1e-6)
+
+
+def test_evaluation_holds_one_batch_in_memory(tmp_path):
+    model = Transformer(vocabulary=256, context=15, width=16, layers=1)
+
+    def temporary_bytes(windows):
+        path = bytes_file(tmp_path, 30_000)
+        task = Text(path=path, context=15, batch_size=4, validation_windows=windows, model=model)
+        data = task.load()
+        assert len(data["validation"]) == windows
+        params = jax.eval_shape(task.init, jax.random.key(0))
+        return jax.jit(task.evaluate).lower(params, data).compile().memory_analysis().temp_size_in_bytes
+
+    # Only the losses themselves, four bytes a window, and the windows' integers grow.
+    assert temporary_bytes(128) - temporary_bytes(16) <= 112 * (4 + 5 * 16)
 
 
 @pytest.mark.parametrize("context", [1, 7, 63])
