@@ -28,6 +28,7 @@ test: $(VENV)/installed-dev
 
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.executors
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -5,7 +5,9 @@ python -m benchmarks.engine [--repeats=5] [--steps=600]
 
 import dataclasses
 import functools
+import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from absl import app, flags, logging
 
-from benchmarks.timing import interleaved, ratios, record, table
+from benchmarks.timing import ratios, record, table
 from experiments.river_valley import SCALES, parts
 from lrstudy.study.config import make_transform, resolve
 from lrstudy.study.plan import Group, make_plan
@@ -23,11 +25,14 @@ from lrstudy.study.signals import StopRequest
 from lrstudy.study.trainer import GroupTrainer, Settings
 from lrstudy.study.workdir import Workdir
 from lrstudy.tasks.base import INIT_STREAM, stream_key
+from lrstudy.training.loop import Job
 from lrstudy.training.program import stack
 
-REPEATS = flags.DEFINE_integer("repeats", 5, "interleaved repeats")
+REPEATS = flags.DEFINE_integer("repeats", 5, "runs of the engine")
 STEPS = flags.DEFINE_integer("steps", 600, "steps of the measured runs")
 LANES = flags.DEFINE_integer("lanes", 4, "lanes of the measured group")
+
+TURN_SECONDS, TURN_STEPS = 2.0, 50
 
 
 def text_group(steps: int, lanes: int) -> Group:
@@ -39,8 +44,8 @@ def text_group(steps: int, lanes: int) -> Group:
     return group
 
 
-def bare(group: Group) -> Callable[[], Any]:
-    """The same lanes as a plain scan of gradient and update: no records, no evaluation, no checks, no files."""
+def bare(group: Group, steps: int) -> Callable[[], Any]:
+    """``steps`` of the same lanes as a plain scan of gradient and update: no records, evaluation, checks or files."""
     run = group.runs[0]
     hparams = stack([r.hyperparameters for r in group.runs])
     data = jax.device_put(run.task.load())
@@ -57,7 +62,7 @@ def bare(group: Group) -> Callable[[], Any]:
             updates, opt_state = transform.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), loss
 
-        return jax.lax.scan(step, (params, transform.init(params)), jnp.arange(run.config.steps))[0]
+        return jax.lax.scan(step, (params, transform.init(params)), jnp.arange(steps))[0]
 
     def lanes(hparams: Any, data: Any) -> Any:
         return jax.lax.map(lambda own: lane(own, data), hparams)
@@ -67,20 +72,61 @@ def bare(group: Group) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(program(hparams, data))
 
 
-def engine(group: Group) -> tuple[Callable[[], None], Callable[[], int]]:
-    """The engine over the same lanes, records, evaluations, progress and checkpoints included; and its compilations."""
-    compiled = []
+class Turns(StopRequest):
+    """A stop request that never comes; being asked, it lets the bare steps take their turn.
 
-    def train() -> None:
-        with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
-            trainer = GroupTrainer(group, Workdir(Path(folder)), Settings(executor="map"), stop)
+    The engine asks after every call of its program, so both see the same machine, whose speed changes within seconds.
+
+    Attributes:
+        seconds: that the bare steps took.
+        calls: of the bare steps.
+    """
+
+    def __init__(self, alternative: Callable[[], Any]) -> None:
+        super().__init__()
+        self._alternative = alternative
+        self._since = time.perf_counter()
+        self.seconds, self.calls = 0.0, 0
+
+    @property
+    def requested(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Always false."""
+        began = time.perf_counter()
+        if began - self._since > TURN_SECONDS:
+            self._alternative()
+            self._since = time.perf_counter()
+            self.seconds += self._since - began
+            self.calls += 1
+        return False
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        del value
+
+
+def engine(group: Group, alternative: Callable[[], Any]) -> tuple[Callable[[], tuple[float, float]], Callable[[], int]]:
+    """The engine over the same lanes, records, evaluations, progress and checkpoints included.
+
+    Returns:
+        A call that trains and gives the seconds a step of the engine and of the alternative, and the number of
+        compilations so far.
+    """
+    compiled: list[Job] = []
+
+    def train() -> tuple[float, float]:
+        turns = Turns(alternative)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = GroupTrainer(group, Workdir(Path(folder)), Settings(executor="map"), turns)
             if compiled:
                 trainer.job = compiled[0]  # compiled once, as in a study
+            began = time.perf_counter()
             trainer.train(_no_trunk, _no_trunk)
+            seconds = time.perf_counter() - began - turns.seconds
             compiled[:] = [trainer.job]
+        return seconds / group.stop, turns.seconds / (TURN_STEPS * max(turns.calls, 1))
 
     train()
-    return train, compiled[0].program._cache_size
+    return train, compiled[0].program._cache_size  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _no_trunk(*_: Any) -> Any:
@@ -98,22 +144,24 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)
     group = text_group(STEPS.value, LANES.value)
-    silent_train, silent_count = engine(without_evaluations(group))
-    full_train, full_count = engine(group)
-    candidates = {"bare": bare(group), "engine": silent_train, "engine, evaluating every 50 steps": full_train}
-    seconds = interleaved(candidates, REPEATS.value)
-    per_step = STEPS.value * LANES.value / 1000
+    plain = bare(group, TURN_STEPS)
+    kinds = {"engine": without_evaluations(group), "engine, evaluating every 50 steps": group}
+    measured = {name: engine(own, plain) for name, own in kinds.items()}
+    pairs = {name: [] for name in kinds}
+    for _ in range(REPEATS.value):
+        for name, (train, _) in measured.items():
+            pairs[name].append(train())
     rows = []
-    for name, values in seconds.items():
-        median, low, high = ratios(values, seconds["bare"])
-        milliseconds = sorted(v / per_step for v in values)[len(values) // 2]
-        rows.append([name, f"{milliseconds:.2f}", f"{median:.3f}", f"{low:.3f} to {high:.3f}"])
-    columns = ("what", "ms per lane and step (median)", "over bare (median)", "range")
-    title = (
-        f"{LANES.value} lanes of the byte-level transformer, {STEPS.value} steps, {REPEATS.value} interleaved repeats"
-    )
-    counts = f"Compilations of the training program: {silent_count()} and {full_count()} (one a group).\n"
-    record("engine", "The engine's own cost", table(title, columns, rows) + "\n" + counts)
+    for name, found in pairs.items():
+        own, other = ([1000 * seconds / LANES.value for seconds in column] for column in zip(*found, strict=True))
+        median, low, high = ratios(own, other)
+        cost = [f"{statistics.median(own):.2f}", f"{statistics.median(other):.2f}"]
+        rows.append([name, *cost, f"{median:.3f}", f"{low:.3f} to {high:.3f}"])
+    columns = ("what", "ms per lane and step", "bare scan, in turns with it", "ratio (median)", "range")
+    title = f"{LANES.value} lanes of the byte-level transformer, {STEPS.value} steps, {REPEATS.value} repeats"
+    counts = [count() for _, count in measured.values()]
+    body = table(title, columns, rows) + f"\nCompilations of the training program: {counts} (one a group).\n"
+    record("engine", "The engine's own cost", body)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,8 +106,31 @@ def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any]
     return Measurement(value, spread.n, spread.low, spread.high)
 
 
-def table(entries: Sequence[dict[str, Any]]) -> str:
-    """The claims as text of fixed columns."""
+def unsettled(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids of the claims whose interval has ends on both sides of the threshold: other seeds could decide otherwise."""
+    ids = []
+    for entry in entries:
+        if entry["ci_low"] is not None:
+            compare = _COMPARISONS[entry["comparison"]]
+            ends = {compare(entry[end], entry["threshold"]) for end in ("ci_low", "ci_high")}
+            if len(ends) > 1:
+                ids.append(entry["id"])
+    return ids
+
+
+def caveat(entries: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence that names the claims that are not settled; empty where all are."""
+    ids = unsettled(entries)
+    noun = "claim is" if len(ids) == 1 else "claims are"
+    return (
+        f"{', '.join(ids)}: the {noun} decided by the mean; the 95% interval reaches across the threshold."
+        if ids
+        else ""
+    )
+
+
+def table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The claims as text of fixed columns, and which of them noise could turn."""
     lines = [
         f"{'claim':<6} {'holds':<6} {'measured':>10}    {'threshold':>9}  {'95% interval':<22} {'n':>4}  statement"
     ]
@@ -119,4 +142,4 @@ def table(entries: Sequence[dict[str, Any]]) -> str:
             f"{entry['id']:<6} {verdict:<6} {measured:>10} {entry['comparison']:>2} {entry['threshold']:>9.4g}  "
             f"{interval:<22} {entry['n']:>4}  {entry['statement']}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [caveat(entries)])])

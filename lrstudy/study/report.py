@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lrstudy.study.claims import caveat
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
@@ -91,7 +92,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
     note = (
         f"<p>{held} of {len(claims)} claims hold. Thresholds were fixed before the run; n counts what the interval is "
-        "over, seeds as a rule.</p>"
+        f"over, seeds as a rule. {caveat(claims)}</p>"
     )
     return f'<h2>Claims</h2>{note}<div class="wide"><table>{head}{"".join(rows)}</table></div>'
 

@@ -32,7 +32,7 @@ def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple
         program: of one lane.
         executor: ``vmap`` trains the lanes side by side in every operation, ``map`` one after the other in a loop
             inside the program; ``auto`` chooses ``map`` on a CPU, where batching small matrix products gains nothing
-            (see ``benchmarks/``), and ``vmap`` on an accelerator.
+            (``benchmarks/executors.py``), and ``vmap`` on an accelerator.
 
     Returns:
         ``(lanes, hparams, data, window) -> (lanes, rows)`` with a leading axis of lanes everywhere but in ``data`` and

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lrstudy.study.claims import Claim, Measurement, mean_interval, paired, table
+from lrstudy.study.claims import Claim, Measurement, mean_interval, paired, table, unsettled
 
 
 def claim(value, comparison="<", threshold=1.0, **interval):
@@ -62,3 +62,15 @@ def test_the_table_says_no_loudly():
     text = table([claim(2.0).decide(None), claim(0.5, low=0.1, high=0.9).decide(None)])
     assert "NO" in text.splitlines()[1]
     assert "[0.1, 0.9]" in text.splitlines()[2]
+
+
+def test_a_claim_that_noise_could_turn_is_named():
+    settled, turned = claim(0.5, low=0.1, high=0.9).decide(None), claim(0.5, low=-0.2, high=1.2).decide(None)
+    assert unsettled([settled, claim(2.0, low=1.5, high=2.5).decide(None), claim(0.5).decide(None)]) == []
+    # Whether it holds or not.
+    assert unsettled([turned, claim(1.1, low=0.7, high=1.5).decide(None)]) == ["a1", "a1"]
+    assert "a1: the claim is decided by the mean" in table([settled, turned]).splitlines()[-1]
+    assert "decided by the mean" not in table([settled])
+    # An end on the threshold counts as the comparison counts it.
+    assert unsettled([claim(1.0, ">=", low=1.0, high=1.2).decide(None)]) == []
+    assert unsettled([claim(1.1, ">", low=1.0, high=1.2).decide(None)]) == ["a1"]
