@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrstudy.parametrization import Optimum, optimal_learning_rate
-from lrstudy.study.figures.style import COLOURS, band, panels
+from lrstudy.study.figures.style import COLOURS, band, bands, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +41,11 @@ def loss_against_rate(
     """
     figure, axes = panels(1, 1, height=3.4)
     axis: Axes = axes[0, 0]
-    warnings = []
+    warnings, seeds = [], ""
     for (label, unsorted), colour in zip(series.items(), COLOURS * len(series), strict=False):
         losses = unsorted.sort_index()
         band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
+        seeds = max(seeds, bands(losses.to_numpy()))
         axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
         _mark_diverged(axis, losses, colour)
         optimum = optimum_of(losses)
@@ -57,7 +58,7 @@ def loss_against_rate(
             warnings.append(f"{label}: the best rate {optimum.value:.3g} is on the grid's edge; extend it {beyond}")
     axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     _tick_values(axis, sorted({rate for losses in series.values() for rate in losses.index}))
-    axis.legend(fontsize=8, title="line: mean over seeds; band: range; dotted: optimum", title_fontsize=7)
+    axis.legend(fontsize=8, title=f"{seeds}; dotted: optimum", title_fontsize=7)
     if warnings:
         axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
     return figure
