@@ -45,8 +45,8 @@ def rate_and_metric(
     bottom.set(xlabel="step (optimizer updates)", ylabel=ylabel)
     if log:
         bottom.set_yscale("log")
-    if crop and np.isfinite([highest, bottom.dataLim.y0]).all():
-        low = bottom.dataLim.y0
+    low = bottom.dataLim.y0
+    if crop and np.isfinite([highest, low]).all() and highest > low:
         bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
     figure.legend(loc="outside lower center", fontsize=8, ncols=3, title=seeds, title_fontsize=7)
     return figure
