@@ -138,6 +138,10 @@ def load(workdir: Workdir) -> Records:
     groups = [name for name, group in begun_groups(workdir).items() if asked & set(group["runs"])]
     rows = read_rows(workdir, groups)
     metrics = rows[rows["run_id"].isin(asked)].drop_duplicates(["run_id", "step"], ignore_index=True)
+    trained = set(runs["run_id"][runs["outcome"] == "ok"]) & asked
+    gone = trained - set(metrics["run_id"])
+    if gone:
+        raise StudyError(f"'{workdir.metrics}' lacks the metric rows of {len(gone)} of {len(trained)} finished runs")
     probes = {p.stem: read_table(p) for p in sorted(workdir.probes.glob("[!.]*.parquet"))}
     parts = {name: tuple(ids) for name, ids in plan["parts"].items()}
     return Records(runs, pd.DataFrame(metrics), probes, parts)

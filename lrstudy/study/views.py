@@ -175,4 +175,4 @@ def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
 
 def _label(name: str, value: Any) -> str:
     short = f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
-    return short if "." not in name else f"{name.rpartition('.')[2]} {short}"
+    return short if name in KINDS else f"{name.rpartition('.')[2]} {short}"
