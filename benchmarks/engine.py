@@ -3,7 +3,6 @@
 python -m benchmarks.engine [--repeats=5] [--steps=600]
 """
 
-import dataclasses
 import functools
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from absl import app, flags, logging
 
 from benchmarks.timing import ratios, record, table
 from experiments.river_valley import SCALES, parts
-from lrstudy.study.config import make_transform, resolve
+from lrstudy.study.config import make_transform
 from lrstudy.study.plan import Group, make_plan
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.trainer import GroupTrainer, Settings
@@ -36,9 +35,10 @@ TURN_SECONDS, TURN_STEPS = 2.0, 50
 
 
 def text_group(steps: int, lanes: int) -> Group:
-    """The text runs of the river valley's cpu preset under cosine, shortened to ``steps``."""
+    """The cpu preset's text runs under cosine, shortened to ``steps``, one window evaluated at the end."""
     part = parts(SCALES["cpu"])["text"]
     fixed = {"schedule": "Cosine", "steps": steps, "schedule.peak": 0.003}
+    fixed |= {"evaluate_every": 0, "task.validation_windows": 1}
     sweeps = {"seed": [{"seed": seed} for seed in range(lanes)]}
     [group] = make_plan({"text": part.overridden(fixed, sweeps)}).groups
     return group
@@ -105,7 +105,7 @@ class Turns(StopRequest):
 
 
 def engine(group: Group, alternative: Callable[[], Any]) -> tuple[Callable[[], tuple[float, float]], Callable[[], int]]:
-    """The engine over the same lanes, records, evaluations, progress and checkpoints included.
+    """The engine over the same lanes, records, progress and checkpoints included.
 
     Returns:
         A call that trains and gives the seconds a step of the engine and of the alternative, and the number of
@@ -133,35 +133,21 @@ def _no_trunk(*_: Any) -> Any:
     raise AssertionError("a cosine run has no trunk")
 
 
-def without_evaluations(group: Group) -> Group:
-    """The group with its final evaluation alone."""
-    runs = tuple(resolve(dataclasses.replace(r.config, evaluate_every=0)) for r in group.runs)
-    return dataclasses.replace(group, runs=runs)
-
-
 def main(argv: list[str]) -> None:
     """Measures and records."""
     del argv
     logging.set_verbosity(logging.WARNING)
     group = text_group(STEPS.value, LANES.value)
-    plain = bare(group, TURN_STEPS)
-    kinds = {"engine": without_evaluations(group), "engine, evaluating every 50 steps": group}
-    measured = {name: engine(own, plain) for name, own in kinds.items()}
-    pairs = {name: [] for name in kinds}
-    for _ in range(REPEATS.value):
-        for name, (train, _) in measured.items():
-            pairs[name].append(train())
-    rows = []
-    for name, found in pairs.items():
-        own, other = ([1000 * seconds / LANES.value for seconds in column] for column in zip(*found, strict=True))
-        median, low, high = ratios(own, other)
-        cost = [f"{statistics.median(own):.2f}", f"{statistics.median(other):.2f}"]
-        rows.append([name, *cost, f"{median:.3f}", f"{low:.3f} to {high:.3f}"])
-    columns = ("what", "ms per lane and step", "bare scan, in turns with it", "ratio (median)", "range")
+    train, compilations = engine(group, bare(group, TURN_STEPS))
+    pairs = [train() for _ in range(REPEATS.value)]
+    own, other = ([1000 * seconds / LANES.value for seconds in column] for column in zip(*pairs, strict=True))
+    median, low, high = ratios(own, other)
+    cost = [f"{statistics.median(own):.2f}", f"{statistics.median(other):.2f}"]
+    columns = ("ms per lane and step", "bare scan, in turns with it", "ratio (median)", "range")
     title = f"{LANES.value} lanes of the byte-level transformer, {STEPS.value} steps, {REPEATS.value} repeats"
-    counts = [count() for _, count in measured.values()]
-    body = table(title, columns, rows) + f"\nCompilations of the training program: {counts} (one a group).\n"
-    record("engine", "The engine's own cost", body)
+    body = table(title, columns, [[*cost, f"{median:.3f}", f"{low:.3f} to {high:.3f}"]])
+    count = f"Compilations of the training program: {compilations()} (one a group).\n"
+    record("engine", "The engine's own cost: records, progress, checkpoints", body + "\n" + count)
 
 
 if __name__ == "__main__":
