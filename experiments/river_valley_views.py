@@ -92,7 +92,7 @@ def bigram(records: Records) -> "Figure":
             band(axis, curves.index.to_numpy(), curves.to_numpy(), label, colour)
         axis.set(yscale="log", xlabel="step (optimizer updates)", ylabel=ylabel)
     axes[0, 0].set_yscale("linear")
-    seeds = bands(part.where(schedule="WSD").curves("loss").to_numpy())
+    seeds = bands(part.runs["seed"].nunique())
     figure.legend(
         *axes[0, 1].get_legend_handles_labels(),
         loc="outside lower center",

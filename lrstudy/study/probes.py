@@ -1,6 +1,7 @@
 """Measurements on finished parameters that need the task again; what they find becomes a record."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class Probe:
     """A measurement after a part has been trained.
 
     Attributes:
-        name: of the table, in ``probes/<name>.parquet``.
+        name: of the table, in ``probes/<name>-<digest of the part's runs>.parquet``.
         part: the part it looks at.
         measure: context to a table.
     """
@@ -43,6 +44,11 @@ class Probe:
     name: str
     part: str
     measure: Callable[[Context], "pd.DataFrame"]
+
+
+def digest(run_ids: Sequence[str]) -> str:
+    """What names the runs that a probe has measured: a grown part is measured again."""
+    return hashlib.sha256(" ".join(sorted(run_ids)).encode()).hexdigest()[:12]
 
 
 def losses_between(run: Run, start: Any, end: Any, shares: Sequence[float]) -> Mapping[str, np.ndarray]:

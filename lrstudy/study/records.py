@@ -10,6 +10,7 @@ import numpy as np
 from lrstudy.schedules import Schedule
 from lrstudy.study.config import schedule_of
 from lrstudy.study.errors import StudyError
+from lrstudy.study.probes import digest
 from lrstudy.study.store import begun_groups, read_rows, read_table
 from lrstudy.study.workdir import Workdir, read_json
 from lrstudy.training.step import METRICS
@@ -142,6 +143,13 @@ def load(workdir: Workdir) -> Records:
     gone = trained - set(metrics["run_id"])
     if gone:
         raise StudyError(f"'{workdir.metrics}' lacks the metric rows of {len(gone)} of {len(trained)} finished runs")
-    probes = {p.stem: read_table(p) for p in sorted(workdir.probes.glob("[!.]*.parquet"))}
     parts = {name: tuple(ids) for name, ids in plan["parts"].items()}
+    # Tables of earlier, smaller grids lie beside those of this one.
+    suffixes = {f"-{digest(ids)}" for ids in parts.values()}
+    probes = {
+        path.stem.removesuffix(suffix): read_table(path)
+        for path in sorted(workdir.probes.glob("[!.]*.parquet"))
+        for suffix in suffixes
+        if path.stem.endswith(suffix)
+    }
     return Records(runs, pd.DataFrame(metrics), probes, parts)

@@ -14,7 +14,7 @@ from lrstudy.study import records as records_lib
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.plan import Group, Plan
-from lrstudy.study.probes import Context
+from lrstudy.study.probes import Context, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import begun_groups, finished_runs, read_rows, write_table
@@ -139,7 +139,7 @@ class Launch:
         """Runs the part's probes if they have not been run on exactly these runs."""
         for probe in self.experiment.probes:
             ids = self.plan.parts.get(part, ())
-            path = self.workdir.probes / f"{probe.name}.parquet"
+            path = self.workdir.probes / f"{probe.name}-{digest(ids)}.parquet"
             if probe.part != part or path.exists() or not self._finished((part,)):
                 continue
             runs = [run for run_id, run in self.plan.runs().items() if run_id in ids]

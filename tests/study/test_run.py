@@ -12,6 +12,7 @@ from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Table
 from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
+from lrstudy.study.probes import Probe
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir
@@ -232,3 +233,15 @@ def test_a_table_that_cannot_be_made_is_named_in_the_report(tmp_path):
     own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)), experiment=experiment)
     conclude(experiment, own.workdir, HEADER)
     assert "What is not there: not made, &#x27;absent&#x27;" in own.workdir.report.read_text()
+
+
+def test_a_grown_part_is_probed_again(tmp_path):
+    """The table of the smaller grid must not pass for that of the grown one."""
+
+    def seeds(context):
+        return pd.DataFrame({"seed": [run.config.seed for run in context.runs]})
+
+    experiment = dataclasses.replace(study(), probes=(Probe("seeds", "", seeds),))
+    for asked in ((0,), (0, 1), (0,)):
+        own = launch(tmp_path, parts(seeds=asked, peaks=(1.0,)), experiment=experiment, begun=None)
+        assert sorted(records_lib.load(own.workdir).probes["seeds"]["seed"]) == list(asked)

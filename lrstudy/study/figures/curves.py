@@ -28,7 +28,7 @@ def rate_and_metric(
         log: logarithmic metric axis.
         crop: let the axis begin where the first fall from initialisation is over.
     """
-    highest, seeds = float("-inf"), ""
+    highest, seeds = float("-inf"), 0
     figure, axes = panels(2, 1, height=2.2)
     top, bottom = axes[0, 0], axes[1, 0]
     top.sharex(bottom)
@@ -37,7 +37,7 @@ def rate_and_metric(
         top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3)
         curves = records.curves(metric)
         band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour)
-        seeds = max(seeds, bands(curves.to_numpy()))
+        seeds = max(seeds, curves.shape[1])
         later = curves[curves.index >= FIRST_SHOWN * curves.index.max()].to_numpy()
         highest = max([highest, *later[np.isfinite(later)]])
     top.set_ylabel("learning rate")
@@ -48,5 +48,5 @@ def rate_and_metric(
     low = bottom.dataLim.y0
     if crop and np.isfinite([highest, low]).all() and highest > low:
         bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
-    figure.legend(loc="outside lower center", fontsize=8, ncols=3, title=seeds, title_fontsize=7)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=3, title=bands(seeds), title_fontsize=7)
     return figure

@@ -49,11 +49,11 @@ def loss_against_rate(
     """
     figure, axes = panels(1, 1, height=3.4)
     axis: Axes = axes[0, 0]
-    warnings, seeds = [], ""
+    warnings, seeds = [], 0
     for (label, unsorted), colour in zip(series.items(), COLOURS * len(series), strict=False):
         losses = unsorted.sort_index()
         band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
-        seeds = max(seeds, bands(losses.to_numpy()))
+        seeds = max(seeds, losses.shape[1])
         axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
         _mark_diverged(axis, losses, colour)
         optimum = optimum_of(losses)
@@ -67,7 +67,7 @@ def loss_against_rate(
     scale = "log" if all(map(_has_logarithm, series.values())) else "linear"
     axis.set(xscale=scale, xlabel=xlabel, ylabel=ylabel)
     _tick_values(axis, sorted({rate for losses in series.values() for rate in losses.index}))
-    axis.legend(fontsize=8, title=f"{seeds}; dotted: optimum", title_fontsize=7)
+    axis.legend(fontsize=8, title=f"{bands(seeds)}; dotted: optimum", title_fontsize=7)
     if warnings:
         axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
     return figure

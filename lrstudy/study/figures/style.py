@@ -52,13 +52,12 @@ def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: s
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def bands(samples: np.ndarray) -> str:
+def bands(seeds: int) -> str:
     """What a legend says of lines and bands.
 
     Args:
-        samples: of one line, shape (points, seeds).
+        seeds: of the line that has most.
     """
-    seeds = samples.shape[1]
     return f"line: mean over {seeds} seeds; band: range" if seeds > 1 else "one seed"
 
 
