@@ -9,8 +9,19 @@ from lrstudy.schedules.checks import fail, one_of
 from lrstudy.schedules.constant import Constant
 from lrstudy.schedules.cosine import Cosine
 from lrstudy.schedules.cyclic_cosine import CyclicCosine
+from lrstudy.schedules.exponential import Exponential
+from lrstudy.schedules.infinite import Infinite
+from lrstudy.schedules.inverse_sqrt import InverseSqrt
 from lrstudy.schedules.linear import Linear
+from lrstudy.schedules.noam import Noam
+from lrstudy.schedules.one_cycle import OneCycle
 from lrstudy.schedules.polynomial import Polynomial
+from lrstudy.schedules.power import Power
+from lrstudy.schedules.rewarmed import Rewarmed
+from lrstudy.schedules.rex import Rex
+from lrstudy.schedules.sampled import Sampled
+from lrstudy.schedules.step_decay import StepDecay
+from lrstudy.schedules.tabulated import Tabulated
 from lrstudy.schedules.wsd import WSD
 from lrstudy.schedules.wsds import WSDS
 
@@ -22,6 +33,17 @@ TABLE: dict[str, type[Schedule]] = {
     "WSD": WSD,
     "WSDS": WSDS,
     "CyclicCosine": CyclicCosine,
+    "Exponential": Exponential,
+    "StepDecay": StepDecay,
+    "OneCycle": OneCycle,
+    "InverseSqrt": InverseSqrt,
+    "Noam": Noam,
+    "Power": Power,
+    "Rex": Rex,
+    "Infinite": Infinite,
+    "Rewarmed": Rewarmed,
+    "Sampled": Sampled,
+    "Tabulated": Tabulated,
 }
 
 
