@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments import river_valley_budgets as budgets
 from experiments import river_valley_claims as claims
 from experiments import river_valley_views as views
 from lrstudy.study.choices import Choice, choice
@@ -54,11 +55,11 @@ class Scale:
 
 # The seeds decide the claims; none of them was used to choose the settings or the thresholds.
 SCALES: Mapping[str, Scale] = {
-    "smoke": Scale((101, 102), 64, 200, 40, (0.003, 0.006), 0.006, width=16, layers=1, context=16, batch_size=4),
-    "cpu": Scale((101, 102, 103), 16_384, 4_000, 1_000, (0.001, 0.003, 0.006, 0.012), 0.006),
-    "gpu": Scale((101, 102, 103), 65_536, 4_000, 4_000, (0.0005, 0.001, 0.002, 0.004), 0.002, 384, 6, 6, 256, 64),
+    "smoke": Scale((201, 202), 64, 200, 40, (0.003, 0.006), 0.006, width=16, layers=1, context=16, batch_size=4),
+    "cpu": Scale((201, 202, 203), 16_384, 4_000, 1_000, (0.001, 0.003, 0.006, 0.012), 0.006),
+    "gpu": Scale((201, 202, 203), 65_536, 4_000, 4_000, (0.0005, 0.001, 0.002, 0.004), 0.002, 384, 6, 6, 256, 64),
     "paper": Scale(
-        (101, 102, 103), 65_536, 4_000, 50_000, (0.0003, 0.0006, 0.0012, 0.0024), 0.0006, 768, 12, 12, 4_096, 1_024
+        (201, 202, 203), 65_536, 4_000, 50_000, (0.0003, 0.0006, 0.0012, 0.0024), 0.0006, 768, 12, 12, 4_096, 1_024
     ),
 }
 
@@ -70,7 +71,7 @@ def parts(scale: Scale) -> Mapping[str, Part]:
         "stationary": Part(_landscape("quadratic", 2_000, scale, noise=(1.0,), start=(0.0,)), [_stationary(), seeds]),
         "quadratic": Part(_landscape("quadratic", 2_000, scale), [axis("schedule", _quadratic_schedules()), seeds]),
         "river": Part(_landscape("river", scale.toy_steps, scale), [axis("schedule", _river_schedules()), seeds]),
-        "bigram": Part(_bigram(), [axis("schedule", _bigram_schedules()), axis("seed", range(101, 117))]),
+        "bigram": Part(_bigram(), [axis("schedule", _bigram_schedules()), axis("seed", range(201, 217))]),
         "river_budgets": Part(
             _landscape("river", scale.toy_steps, scale), [_budget_axis(scale.toy_steps, 0.02, 0), seeds]
         ),
@@ -140,7 +141,7 @@ def _warmup(scale: Scale) -> int:
 def _text(scale: Scale) -> RunConfig:
     model = {"width": scale.width, "layers": scale.layers, "heads": scale.heads}
     every = scale.text_steps // 20
-    sizes = {"context": scale.context, "batch_size": scale.batch_size, "validation_windows": 128}
+    sizes = {"context": scale.context, "batch_size": scale.batch_size, "validation_windows": 512}
     return RunConfig(
         task=choice("task", "text", **sizes),
         model=choice("model", "transformer", **model),
@@ -168,13 +169,13 @@ def _budget_axis(steps: int, peak: float, warmup: int) -> Axis:
     Cyclic-Cosine and WSD-S spend them on one path with ends at a quarter, a half and all of it. The three WSD runs are
     shortened alike until their common trunk and their three decays cost as much; three more have the full lengths.
     """
-    ends = claims.budget_ends(steps)
+    ends = budgets.budget_ends(steps)
     common = {"peak": peak, "warmup_steps": warmup, "end": 0.1 * peak}
     cyclic = choice("schedule", "CyclicCosine", ends=ends, **common)
-    simplified = choice("schedule", "WSDS", ends=ends, decay_fraction=claims.DECAY_SHARE, **common)
+    simplified = choice("schedule", "WSDS", ends=ends, decay_fraction=budgets.DECAY_SHARE, **common)
     branches = [
         {"schedule": choice("schedule", "WSD", decay_steps=decay, shape="inverse", **common), "steps": budget}
-        for budget, decay in (*claims.shortened_budgets(steps), *claims.full_budgets(steps))
+        for budget, decay in (*budgets.shortened_budgets(steps), *budgets.full_budgets(steps))
     ]
     return [{"schedule": cyclic}, {"schedule": simplified}, *branches]
 
@@ -216,13 +217,29 @@ EXPERIMENT = Experiment(
         ),
         Figure("text_rates", "Text: final validation loss against the peak rate.", ("text",), views.text_rates),
         Figure(
-            "text_line", "Text: validation loss along the straight line through a decay.", ("text",), views.text_line
+            "text_line",
+            "Text: validation loss along the straight line through a decay, one line a seed.",
+            ("text",),
+            views.text_line,
         ),
-        Figure("text_budgets", "Text: three budgets at equal total cost.", ("text_budgets",), views.text_budgets),
+        Figure(
+            "text_budgets",
+            "Text: three budgets at equal total cost, all at one peak.",
+            ("text_budgets",),
+            views.text_budgets,
+        ),
         Figure("text_budget_curves", "Text: the paths behind the budgets.", ("text_budgets",), views.text_paths),
-        Figure("landscape", "Curved river: the landscape and one chain of each schedule.", ("river",), views.landscape),
+        Figure(
+            "landscape",
+            "Curved river from above. Lines: one chain of each schedule, of the first seed; a single chain diffuses "
+            "farther than it drifts. Diamonds: the mean over all chains and seeds at the end, put on the river.",
+            ("river",),
+            views.landscape,
+        ),
         Figure("river", "Curved river: rate and mean loss over the chains.", ("river",), views.river),
-        Figure("river_budgets", "Curved river: three budgets.", ("river_budgets",), views.river_budgets),
+        Figure(
+            "river_budgets", "Curved river: three budgets, all at one peak.", ("river_budgets",), views.river_budgets
+        ),
         Figure("river_budget_curves", "River: the paths behind the budgets.", ("river_budgets",), views.river_paths),
         Figure("bigram", "Bigrams: excess cross-entropy of each kind of context.", ("bigram",), views.bigram),
         Figure("quadratic", "Noisy quadratic: simulated and expected loss.", ("quadratic",), views.quadratic),
@@ -231,9 +248,16 @@ EXPERIMENT = Experiment(
         ),
     ),
     tables=(
-        Table("text_budgets", "Text: the budgets and what they cost", ("text_budgets",), claims.text_budget_table),
-        Table("river_budgets", "Curved river: the budgets", ("river_budgets",), claims.river_budget_table),
-        Table("text", "Text: final validation loss (nats)", ("text",), claims.text_table),
+        Table("text_budgets", "Text: the budgets and what they cost", ("text_budgets",), budgets.text_budget_table),
+        Table("text_gaps", "Text: WSD-S beside the others, nats, by seed", ("text_budgets",), budgets.text_gap_table),
+        Table("river_budgets", "Curved river: the budgets", ("river_budgets",), budgets.river_budget_table),
+        Table("river_gaps", "Curved river: WSD-S beside the others", ("river_budgets",), budgets.river_gap_table),
+        Table(
+            "text",
+            "Text: final validation loss (nats per byte), the same windows for every run; errors are over seeds",
+            ("text",),
+            claims.text_table,
+        ),
         Table("stationary", "Noisy quadratic: stationary loss", ("stationary",), claims.stationary_table),
     ),
 )

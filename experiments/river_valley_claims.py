@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments import river_valley_budgets as budgets
 from lrstudy.study.claims import Claim, Measurement, mean_interval, paired
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
@@ -17,37 +18,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Records], Measurement]
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-DECAY_SHARE = 0.2
-BUDGET_METHODS = {
-    "CyclicCosine": "Cyclic-Cosine",
-    "WSDS": "WSD-S",
-    "WSD": "WSD, shortened to the same cost",
-    "WSD full": "WSD, full lengths (costs more)",
-}
 _SECTION_3, _SECTION_4, _SECTION_5 = "section 3", "section 4", "section 5"
-
-
-def budget_ends(steps: int) -> tuple[int, int, int]:
-    """The ends of three budgets on one path: a quarter, a half and all of the steps."""
-    return steps // 4, steps // 2, steps
-
-
-def shortened_budgets(steps: int) -> tuple[tuple[int, int], ...]:
-    """(budget, decay steps) of three WSD runs whose common trunk and three decays cost ``steps`` updates together.
-
-    All budgets shrink by one factor, decays being ``DECAY_SHARE`` of their budget; rounding is left to the longest.
-    """
-    ends = budget_ends(steps)
-    factor = steps / (steps * (1 - DECAY_SHARE) + DECAY_SHARE * sum(ends))
-    budgets = [round(end * factor) for end in ends]
-    decays = [round(DECAY_SHARE * budget) for budget in budgets]
-    longest = steps - decays[0] - decays[1]
-    return (budgets[0], decays[0]), (budgets[1], decays[1]), (longest, decays[2])
-
-
-def full_budgets(steps: int) -> tuple[tuple[int, int], ...]:
-    """(budget, decay steps) of three WSD runs of the full lengths; together they cost more than ``steps`` updates."""
-    return tuple((end, round(DECAY_SHARE * end)) for end in budget_ends(steps))
 
 
 # -- noisy quadratic ---------------------------------------------------------------------------------------------------
@@ -180,15 +151,13 @@ def _best(records: Records, schedule: str) -> np.ndarray:
 
 
 def _standard_errors_behind(records: Records) -> Measurement:
-    """WSD minus cosine, each at its best peak, in standard errors of the difference of means."""
-    wsd, cosine = _best(records, "WSD"), _best(records, "Cosine")
-    if len(wsd) < 2:
-        return Measurement(float("nan"), len(wsd))
-    error = np.sqrt(np.var(wsd, ddof=1) / len(wsd) + np.var(cosine, ddof=1) / len(cosine))
-    interval = mean_interval(wsd - cosine)
-    return Measurement(
-        float((wsd.mean() - cosine.mean()) / error), len(wsd), interval.low / error, interval.high / error
-    )
+    """WSD minus cosine, each at its best peak, in standard errors of the mean difference of seeds."""
+    gaps = _best(records, "WSD") - _best(records, "Cosine")
+    if len(gaps) < 2:
+        return Measurement(float("nan"), len(gaps))
+    error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+    interval = mean_interval(gaps)
+    return Measurement(interval.value / error, len(gaps), interval.low / error, interval.high / error)
 
 
 def _text_difference(first: str, second: str) -> Measure:
@@ -211,13 +180,12 @@ def decay_drops(records: Records) -> "pd.DataFrame":
 
 
 def _drop_grows(records: Records) -> Measurement:
-    """Spearman's correlation of peak and mean drop; the interval holds it for every seed alone."""
+    """Spearman's correlation of peak and mean drop; the drops with their standard errors are in the text's table."""
     from scipy import stats
 
     drops = decay_drops(records)
-    each = [float(stats.spearmanr(drops.index, drops[seed]).statistic) for seed in drops]
-    together = float(stats.spearmanr(drops.index, drops.mean(axis=1)).statistic)
-    return Measurement(round(together, 12), drops.shape[1], min(each), max(each))
+    correlation = float(stats.spearmanr(drops.index, drops.mean(axis=1)).statistic)
+    return Measurement(round(correlation, 12), drops.shape[1])
 
 
 def text_table(records: Records) -> "pd.DataFrame":
@@ -229,7 +197,8 @@ def text_table(records: Records) -> "pd.DataFrame":
     for schedule, losses in text_losses(records).items():
         for peak, values in losses.iterrows():
             row = {"schedule": schedule, "peak": peak, "mean": values.mean(), "standard error": values.sem()}
-            row["drop in decay"] = drops.loc[peak].mean() if schedule == "WSD" else float("nan")
+            for name, statistic in (("drop in decay", "mean"), ("standard error of the drop", "sem")):
+                row[name] = getattr(drops.loc[peak], statistic)() if schedule == "WSD" else float("nan")
             rows.append({**row, "seeds": values.notna().sum(), "best": "best" if peak == best_peak(losses) else ""})
     return pd.DataFrame(rows)
 
@@ -237,70 +206,16 @@ def text_table(records: Records) -> "pd.DataFrame":
 # -- budgets -----------------------------------------------------------------------------------------------------------
 
 
-def budget_losses(records: Records, metric: str) -> dict[tuple[str, int], tuple[int, np.ndarray]]:
-    """(method, checkpoint 0..2) to the updates on the checkpoint's path and its loss for every seed."""
-    found = {}
-    steps = int(records.runs["steps"].max())
-    for method in ("CyclicCosine", "WSDS"):
-        own = records.where(schedule=method)
-        for place, end in enumerate(budget_ends(steps)):
-            losses = own.final(metric) if end == steps else own.at_step(metric, end)
-            found[method, place] = (end, losses.to_numpy())
-    for method, budgets in (("WSD", shortened_budgets(steps)), ("WSD full", full_budgets(steps))):
-        for place, (budget, decay) in enumerate(budgets):
-            own = records.where(schedule="WSD", steps=budget, schedule__decay_steps=decay)
-            found[method, place] = (budget, own.final(metric).to_numpy())
-    return found
-
-
-def budget_table(records: Records, metric: str) -> "pd.DataFrame":
-    """Every method's three checkpoints: updates on the path, updates spent by the method so far, loss."""
-    import pandas as pd
-
-    rows = []
-    steps = int(records.runs["steps"].max())
-    for (method, place), (path, losses) in budget_losses(records, metric).items():
-        spread = mean_interval(losses)
-        rows.append(
-            {
-                "method": BUDGET_METHODS[method],
-                "checkpoint": place + 1,
-                "path_steps": path,
-                "spent so far": _spent(steps, method, place),
-                "mean": spread.value,
-                "standard error": float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else np.nan,
-                "seeds": len(losses),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _spent(steps: int, method: str, place: int) -> int:
-    """Updates that a method has made when it has this checkpoint: WSD's trunk and all decays so far, else the path."""
-    if not method.startswith("WSD ") and method != "WSD":
-        return budget_ends(steps)[place]
-    budgets = (shortened_budgets if method == "WSD" else full_budgets)(steps)[: place + 1]
-    longest, last_decay = budgets[-1]
-    return longest - last_decay + sum(decay for _, decay in budgets)
-
-
-def text_budget_table(records: Records) -> "pd.DataFrame":
-    """The budgets on text."""
-    return budget_table(records.part("text_budgets"), "validation_loss")
-
-
-def river_budget_table(records: Records) -> "pd.DataFrame":
-    """The budgets on the curved river."""
-    return budget_table(records.part("river_budgets"), "expected_loss")
-
-
 def _ahead(part: str, metric: str, other: str) -> Measure:
-    """The worst of the three checkpoints: WSD-S minus the other, negative where WSD-S is ahead at all of them."""
+    """The worst of the three checkpoints: WSD-S minus the other, negative where WSD-S is ahead at all of them.
+
+    The interval's ends are the largest of the three intervals' ends: below zero only if all three are.
+    """
 
     def measure(records: Records) -> Measurement:
-        losses = budget_losses(records.part(part), metric)
-        gaps = [mean_interval(losses["WSDS", place][1] - losses[other, place][1]) for place in range(3)]
-        return max(gaps, key=lambda gap: gap.value)
+        gaps = [mean_interval(gap) for gap in budgets.budget_gaps(records.part(part), metric, other)]
+        worst = max(gap.value for gap in gaps)
+        return Measurement(worst, gaps[0].n, max(gap.low for gap in gaps), max(gap.high for gap in gaps))
 
     return measure
 
@@ -311,26 +226,30 @@ def _ahead(part: str, metric: str, other: str) -> Measure:
 def _recorded_rate(records: Records) -> Measurement:
     """Largest distance of a recorded rate from the schedule at its step, over the peak."""
     peaks = records.runs.set_index("run_id")["schedule.peak"]
-    worst, rows = 0.0, 0
-    for run_id, own in records.metrics.groupby("run_id"):
-        expected = np.asarray(records.schedules[run_id](own["step"].to_numpy()), dtype=np.float64)
-        worst = max(worst, float(np.max(np.abs(own["learning_rate"] - expected)) / peaks[run_id]))
-        rows += len(own)
-    return Measurement(worst, rows)
+    return _largest_distance(records, records.metrics["learning_rate"], peaks)
 
 
 def _moved_rate(records: Records) -> Measurement:
     """Under plain SGD an update is rate times gradient: largest distance of their norms' ratio from the rate."""
     sgd = records.where(optimizer="sgd")
-    peaks = sgd.metrics["run_id"].map(sgd.runs.set_index("run_id")["schedule.peak"])
+    peaks = sgd.runs.set_index("run_id")["schedule.peak"]
     moved = sgd.metrics["update_norm"].astype(float) / sgd.metrics["grad_norm_l2"]
-    steps = sgd.metrics["run_id"].to_numpy()
-    worst = 0.0
-    for run_id in np.unique(steps):
-        own = steps == run_id
-        expected = np.asarray(sgd.schedules[run_id](sgd.metrics["step"].to_numpy()[own]), dtype=np.float64)
-        worst = max(worst, float(np.max(np.abs(moved[own] - expected) / peaks[own])))
-    return Measurement(worst, len(sgd.metrics))
+    return _largest_distance(sgd, moved, peaks)
+
+
+def _largest_distance(records: Records, rates: "pd.Series", peaks: "pd.Series") -> Measurement:
+    """Largest distance of the rows' rates from their schedules, over the peak; a missing rate is no rate at all.
+
+    Raises:
+        StudyError: a run without rows.
+    """
+    if set(records.runs["run_id"]) != set(records.metrics["run_id"]):
+        raise StudyError("some runs have no metric rows")
+    distances = []
+    for run_id, own in records.metrics.groupby("run_id"):
+        expected = np.asarray(records.schedules[run_id](own["step"].to_numpy()), dtype=np.float64)
+        distances.append(np.abs(rates[own.index].to_numpy(dtype=np.float64) - expected) / peaks[run_id])
+    return Measurement(float(np.max(np.concatenate(distances))), len(records.metrics))
 
 
 def _lower(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -345,6 +264,8 @@ EVERY_PART = ("stationary", "quadratic", "river", "bigram", "river_budgets", "te
 _OWN = "the study's own"
 _CLOSED = "Noisy quadratic: "
 _RIVER = "Curved river: "
+_BUDGETS = "Text, three budgets at equal cost, one peak: "
+_RIVER_BUDGETS = "Curved river, three budgets at equal cost, one peak: "
 _TEXT = "Text, each schedule at its best peak: "
 
 CLAIMS: Sequence[Claim] = (
@@ -380,16 +301,16 @@ CLAIMS: Sequence[Claim] = (
           _text_difference("Cosine", "Constant"), "<", 0.0),
     Claim("d4", "Text: the drop during the decay grows with the peak rate (Spearman)", _SECTION_3, ("text",),
           _drop_grows, ">=", 1.0),
-    Claim("e1", "Text, three budgets at equal cost: WSD-S minus shortened WSD, worst checkpoint, nats", _SECTION_5,
+    Claim("e1", _BUDGETS + "WSD-S minus shortened WSD, worst checkpoint, nats", _SECTION_5,
           ("text_budgets",), _ahead("text_budgets", "validation_loss", "WSD"), "<", 0.0),
-    Claim("e2", "Text, three budgets at equal cost: WSD-S minus Cyclic-Cosine, worst checkpoint, nats", _SECTION_5,
+    Claim("e2", _BUDGETS + "WSD-S minus Cyclic-Cosine, worst checkpoint, nats", _SECTION_5,
           ("text_budgets",), _ahead("text_budgets", "validation_loss", "CyclicCosine"), "<", 0.0),
-    Claim("e3", _RIVER + "three budgets at equal cost: WSD-S minus shortened WSD, worst checkpoint", _SECTION_5,
+    Claim("e3", _RIVER_BUDGETS + "WSD-S minus shortened WSD, worst checkpoint", _SECTION_5,
           ("river_budgets",), _ahead("river_budgets", "expected_loss", "WSD"), "<", 0.0),
-    Claim("e4", _RIVER + "three budgets at equal cost: WSD-S minus Cyclic-Cosine, worst checkpoint", _SECTION_5,
+    Claim("e4", _RIVER_BUDGETS + "WSD-S minus Cyclic-Cosine, worst checkpoint", _SECTION_5,
           ("river_budgets",), _ahead("river_budgets", "expected_loss", "CyclicCosine"), "<", 0.0),
     Claim("f1", "Every recorded rate is the schedule's at that count; largest distance over the peak", _OWN,
           EVERY_PART, _recorded_rate, "<=", 2e-7),
-    Claim("f2", "Under SGD the parameters moved by just that rate; largest distance over the peak", _OWN,
+    Claim("f2", "Under SGD the update is just that rate times the gradient; largest distance over the peak", _OWN,
           EVERY_PART, _moved_rate, "<=", 1e-5),
 )  # fmt: skip

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments import river_valley_budgets as budgets
 from experiments import river_valley_claims as claims
 from lrstudy.study.figures.budgets import losses_at_budgets
 from lrstudy.study.figures.curves import rate_and_metric
 from lrstudy.study.figures.landscape import trajectories
 from lrstudy.study.figures.line import loss_along_line
 from lrstudy.study.figures.rates import loss_against_rate
-from lrstudy.study.figures.style import COLOURS, band, panels
+from lrstudy.study.figures.style import COLOURS, band, bands, panels
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
@@ -39,17 +40,17 @@ def text_line(records: Records) -> "Figure":
 
 def text_budgets(records: Records) -> "Figure":
     """Three budgets on text."""
-    return losses_at_budgets(claims.text_budget_table(records), _VALIDATION)
+    return losses_at_budgets(budgets.text_budget_table(records), _VALIDATION)
 
 
 def river_budgets(records: Records) -> "Figure":
     """Three budgets on the curved river."""
-    return losses_at_budgets(claims.river_budget_table(records), "expected loss")
+    return losses_at_budgets(budgets.river_budget_table(records), "expected loss")
 
 
 def _paths(part: Records) -> dict[str, Records]:
-    budgets = claims.shortened_budgets(int(part.runs["steps"].max()))
-    branches = {f"WSD, {steps} updates": part.where(schedule="WSD", steps=steps) for steps, _ in budgets}
+    shortened = budgets.shortened_budgets(int(part.runs["steps"].max()))
+    branches = {f"WSD, {steps} updates": part.where(schedule="WSD", steps=steps) for steps, _ in shortened}
     return {"Cyclic-Cosine": part.where(schedule="CyclicCosine"), "WSD-S": part.where(schedule="WSDS"), **branches}
 
 
@@ -82,16 +83,24 @@ def bigram(records: Records) -> "Figure":
         "constant 10": part.where(schedule="Constant", schedule__peak=10.0),
         "constant 1": part.where(schedule="Constant", schedule__peak=1.0),
     }
-    figure, axes = panels(1, 3, width=9.0, height=3.0)
+    figure, axes = panels(1, 3, width=9.0, height=3.3)
     views = {"learning_rate": "learning rate"}
-    views |= {f"{kind}_excess": f"excess of {kind} contexts (nats)" for kind in ("uncertain", "deterministic")}
+    views |= {f"{kind}_excess": f"excess, {kind} (nats)" for kind in ("uncertain", "deterministic")}
     for axis, (metric, ylabel) in zip(axes[0], views.items(), strict=True):
         for (label, own), colour in zip(series.items(), COLOURS, strict=False):
             curves = own.curves(metric)
             band(axis, curves.index.to_numpy(), curves.to_numpy(), label, colour)
         axis.set(yscale="log", xlabel="step (optimizer updates)", ylabel=ylabel)
     axes[0, 0].set_yscale("linear")
-    axes[0, 1].legend(fontsize=8)
+    seeds = bands(part.where(schedule="WSD").curves("loss").to_numpy())
+    figure.legend(
+        *axes[0, 1].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        title=seeds,
+        title_fontsize=7,
+    )
     return figure
 
 
@@ -103,9 +112,8 @@ def quadratic(records: Records) -> "Figure":
     axis = figure.axes[1]
     for own, colour in zip(series.values(), COLOURS, strict=False):
         end = int(own.runs["steps"].iloc[0])
-        label = "exact expectation" if colour == COLOURS[0] else None
-        axis.plot(end, claims.recursion(own), "x", color=colour, markersize=8, label=label)
-    axis.legend(fontsize=8)
+        [mark] = axis.plot(end, claims.recursion(own), "x", color=colour, markersize=8)
+        axis.legend([mark], ["exact expectation"], fontsize=8)
     return figure
 
 

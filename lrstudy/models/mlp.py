@@ -3,6 +3,8 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from lrstudy.models.sizes import check_sizes
+
 
 class MLP(nn.Module):
     """ReLU layers of equal width and a linear readout.
@@ -16,6 +18,15 @@ class MLP(nn.Module):
     outputs: int
     width: int = 64
     layers: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the sizes.
+
+        Raises:
+            ValueError: one of them is below its least.
+        """
+        check_sizes(width=(self.width, 1), layers=(self.layers, 0))
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch outputs"]:

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Int
 
+from lrstudy.models.sizes import check_sizes
+
 
 class SelfAttention(nn.Module):
     """Causal multi-head self-attention without biases.
@@ -16,14 +18,8 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
-        """Mixes positions; position t sees positions 0..t.
-
-        Raises:
-            ValueError: the heads do not divide the width.
-        """
+        """Mixes positions; position t sees positions 0..t."""
         width = x.shape[-1]
-        if self.heads < 1 or width % self.heads:
-            raise ValueError(f"model.heads must divide model.width ({width}), got {self.heads!r}")
         head_width = width // self.heads
         qkv = nn.DenseGeneral((3, self.heads, head_width), use_bias=False, name="qkv")(x)
         query, key, value = (qkv[..., i, :, :] for i in range(3))
@@ -71,6 +67,17 @@ class Transformer(nn.Module):
     layers: int = 2
     heads: int = 2
     expansion: int = 4
+
+    def __post_init__(self) -> None:
+        """Checks the sizes.
+
+        Raises:
+            ValueError: one of them is below its least, or the heads do not divide the width.
+        """
+        check_sizes(width=(self.width, 1), layers=(self.layers, 0), expansion=(self.expansion, 1))
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"model.heads must divide model.width ({self.width}), got {self.heads!r}")
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "batch seq"]) -> Float[Array, "batch seq vocabulary"]:

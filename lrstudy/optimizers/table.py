@@ -1,6 +1,7 @@
 """The optimizers that a study can name."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ class Optimizer:
         eval_params: ``(opt_state, params) -> params`` at which the loss is evaluated.
         extra_args: names of the extra arguments that ``update`` needs.
         paper: where the rule comes from.
+        bounds: hyperparameter to the half-open interval ``[low, high)`` that it must be in.
     """
 
     build: Callable[..., optax.GradientTransformation]
@@ -37,6 +39,7 @@ class Optimizer:
     paper: str
     eval_params: Callable[[optax.OptState, Any], Any] = final_params
     extra_args: tuple[str, ...] = ()
+    bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 def _matrices(params: Any) -> Any:
@@ -64,20 +67,25 @@ def _adamw(
     )
 
 
+_MOMENTS = {"b1": (0.0, 1.0), "b2": (0.0, 1.0), "eps": (0.0, math.inf)}
+
 TABLE: dict[str, Optimizer] = {
     "adam": Optimizer(
         build=_adam,
         defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+        bounds=_MOMENTS,
         paper="Kingma & Ba 2015, arXiv 1412.6980",
     ),
     "adamw": Optimizer(
         build=_adamw,
         defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 1e-4},
+        bounds={**_MOMENTS, "weight_decay": (0.0, math.inf)},
         paper="Loshchilov & Hutter 2019, arXiv 1711.05101",
     ),
     "momentum": Optimizer(
         build=_momentum,
         defaults={"momentum": 0.9, "nesterov": False},
+        bounds={"momentum": (0.0, 1.0)},
         paper="Polyak 1964; Sutskever et al. 2013 for Nesterov's form",
     ),
     "sgd": Optimizer(build=_sgd, defaults={}, paper="Robbins & Monro 1951"),

@@ -21,6 +21,8 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "schedule": schedules.TABLE,
 }
 KINDS = tuple(TABLES)
+# One of each set is given; naming one on the command line takes the place of another in a preset.
+_ALTERNATIVES = ({"decay_fraction", "decay_steps", "decay_lengths"},)
 _DECIDED_ELSEWHERE = {"task": {"model"}, "model": {"parent", "name", "vocabulary", "context", "outputs"}}
 
 
@@ -38,6 +40,10 @@ class Argument:
     optional: bool
     default: Any
 
+    def item(self) -> "Argument":
+        """An element of a tuple."""
+        return _argument(typing.get_args(self.type)[0], None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
@@ -52,8 +58,10 @@ class Choice:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def with_argument(self, name: str, value: Any) -> "Choice":
-        """A copy with one argument changed."""
-        return dataclasses.replace(self, arguments={**self.arguments, name: value})
+        """A copy with one argument changed, and without those that it is an alternative to."""
+        others = set().union(*(names for names in _ALTERNATIVES if name in names)) - {name}
+        kept = {k: v for k, v in self.arguments.items() if k not in others}
+        return dataclasses.replace(self, arguments={**kept, name: value})
 
     def renamed(self, kind: str, name: str) -> "Choice":
         """Another class, keeping the arguments that it shares with this one."""

@@ -94,16 +94,26 @@ def mean_interval(samples: Sequence[float] | np.ndarray) -> Measurement:
 
 
 def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any], Any]) -> Measurement:
-    """A statistic of two samples that share their seeds: computed on the means, with an interval over the seeds.
+    """A statistic of the means of two samples that share their seeds, with the jackknife's 95% interval.
+
+    Of a difference the interval is Student's of the differences; of a ratio it belongs to the ratio of the means, as
+    the value does, and not to the mean of the ratios.
 
     Args:
         first: one value a seed.
         second: one value a seed, in the same order.
-        statistic: works elementwise; on the means it gives the value, on the seeds the interval.
+        statistic: of two means.
     """
-    value = float(statistic(np.mean(first), np.mean(second)))
-    spread = mean_interval(statistic(first, second))
-    return Measurement(value, spread.n, spread.low, spread.high)
+    from scipy import stats
+
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    value, n = float(statistic(np.mean(one), np.mean(other))), len(one)
+    if n < 2:
+        return Measurement(value, n)
+    rest = np.asarray([statistic(np.mean(np.delete(one, i)), np.mean(np.delete(other, i))) for i in range(n)])
+    error = np.sqrt((n - 1) * np.mean((rest - rest.mean()) ** 2))
+    half = float(stats.t.ppf(0.975, n - 1) * error)
+    return Measurement(value, n, value - half, value + half)
 
 
 def unsettled(entries: Sequence[Mapping[str, Any]]) -> list[str]:

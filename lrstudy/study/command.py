@@ -1,6 +1,7 @@
 """The command line of an experiment: every leaf of its configuration is a flag, and every leaf can be swept."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -95,8 +96,7 @@ def parse_leaf(argument: Argument, text: str) -> Any:
             return argument.type(text)
         except ValueError as error:
             raise ValueError(f"{_type_name(argument)} is needed, got {text!r}") from error
-    item = Argument(argument.type.__args__[0], False, None)
-    return tuple(parse_leaf(item, part) for part in text.split(","))
+    return tuple(parse_leaf(argument.item(), part) for part in text.split(","))
 
 
 def _type_name(argument: Argument) -> str:
@@ -173,7 +173,7 @@ def _names(part: Part, kind: str, prefix: str, early: Mapping[str, str]) -> list
     if f"{CONFIG}{prefix}{kind}" in early:
         return [early[f"{CONFIG}{prefix}{kind}"]]
     if f"{SWEEP}{prefix}{kind}" in early:
-        return early[f"{SWEEP}{prefix}{kind}"].split(",")
+        return re.split("[,;]", early[f"{SWEEP}{prefix}{kind}"])
     base = getattr(part.base, kind)
     swept = [a[kind] for own in part.axes for a in own if kind in a]
     found = [*([base] if base and not swept else []), *swept]

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,6 +83,13 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
     return dataclasses.replace(config, **{kind: value})
 
 
+def has_argument(config: RunConfig, path: str) -> bool:
+    """Whether the class that the run names for a kind has this argument."""
+    kind, _, argument = path.partition(".")
+    chosen = default_model(config) if kind == "model" and config.model is None else getattr(config, kind)
+    return chosen is not None and argument in choices.arguments_of(kind, chosen.name)
+
+
 def default_model(config: RunConfig) -> Choice | None:
     """The first model that fits the task; ``None`` for a landscape."""
     choices.arguments_of("task", config.task.name)
@@ -149,6 +157,7 @@ def resolve(config: RunConfig) -> Run:
     if unknown:
         raise one_of(f"an argument of optimizer {config.optimizer.name}", min(unknown), known)
     optimizer = {**{k: a.default for k, a in known.items()}, **config.optimizer.arguments}
+    _check_optimizer(config.optimizer.name, optimizer)
     columns = {name: getattr(config, name) for name in PLAIN_FIELDS}
     columns |= choices.columns_of("schedule", config.schedule.name, schedule)
     columns |= choices.columns_of("task", config.task.name, task)
@@ -180,6 +189,15 @@ def schedule_of(columns: Mapping[str, Any]) -> Schedule:
 
 def _is_traced(value: Any) -> bool:
     return isinstance(value, float)
+
+
+def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
+    bounds = optimizers.TABLE[name].bounds
+    for argument, value in given.items():
+        low, high = bounds.get(argument, (-math.inf, math.inf))
+        if isinstance(value, float) and not (math.isfinite(value) and low <= value < high):
+            rule = "a finite number" if math.inf == -low == high else f"a finite number in [{low:g}, {high:g})"
+            raise ConfigError(f"optimizer.{argument} must be {rule}, got {value!r}")
 
 
 def _check_plain(config: RunConfig) -> None:

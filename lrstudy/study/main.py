@@ -72,21 +72,28 @@ def _refuse(error: ConfigError) -> NoReturn:
 def _study(experiment: Experiment, command: Command) -> int:
     """Plans and does what the flags ask for; returns the exit code."""
     from lrstudy.study.plan import make_plan, shard_of
-    from lrstudy.study.store import begun_groups
+    from lrstudy.study.store import earlier
     from lrstudy.study.workdir import Workdir
 
     index, count = _shard(FLAGS.shard)
-    if FLAGS.workdir is None and not FLAGS.dry_run:
+    if not FLAGS.workdir and not FLAGS.dry_run:
         raise ConfigError("workdir must be given: --workdir=DIR")
     workdir = Workdir(Path(FLAGS.workdir or "."))
     if FLAGS.report_only:
         workdir.check(must_exist=True)
+        _check_experiment(experiment, workdir)
         with workdir.locked():
             return _report(experiment, workdir)
     if not FLAGS.dry_run:
         workdir.check()
-    begun = [] if FLAGS.dry_run else [group["runs"] for group in begun_groups(workdir).values()]
-    plan = make_plan(command.parts, begun)
+        _check_experiment(experiment, workdir)
+    for name in ("checkpoint_seconds", "checkpoint_steps"):
+        value: Any = FLAGS[name].value
+        if not value >= 0:  # nan neither
+            raise ConfigError(f"{name} must be at least 0, got {value!r}")
+    plan = make_plan(command.parts, *(((), ()) if FLAGS.dry_run else earlier(workdir)))
+    if FLAGS.workdir:
+        _check_apart(plan, workdir)
     if FLAGS.dry_run:
         from lrstudy.study.dry_run import describe
 
@@ -117,7 +124,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
     share = shard_of(plan, *_shard(FLAGS.shard)).groups
     launch = Launch(experiment, plan, share, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}
-    if not launch.missing() and read_json(workdir.plan) == concluded and workdir.report.is_file():
+    files = (workdir.report, workdir.claims, workdir.runs)
+    if not launch.missing() and read_json(workdir.plan) == concluded and all(path.is_file() for path in files):
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     with StopRequest() as stop:
@@ -142,7 +150,30 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
 def _report(experiment: Experiment, workdir: Any) -> int:
     from lrstudy.study.workdir import read_json
 
-    return _conclude(experiment, workdir, read_json(workdir.config))
+    header = read_json(workdir.config)
+    if header is None:
+        raise StudyError(f"{workdir.config} is missing; the command that made the study writes it again")
+    return _conclude(experiment, workdir, header)
+
+
+def _check_experiment(experiment: Experiment, workdir: Any) -> None:
+    """Refuses the folder of another experiment, whose claims would be overwritten."""
+    from lrstudy.study.workdir import read_json
+
+    header = read_json(workdir.config)
+    if header is not None and header.get("experiment") != experiment.name:
+        other = header.get("experiment")
+        raise ConfigError(f"workdir must be empty or hold {experiment.name}, got '{workdir.root}' with {other}")
+
+
+def _check_apart(plan: Any, workdir: Any) -> None:
+    """Refuses a folder inside the text that is trained on: the study's own files would become text."""
+    root = workdir.root.absolute().resolve()
+    for path in {run.columns.get("task.path") for run in plan.runs().values()} - {None}:
+        text = Path(path).expanduser().resolve()
+        inside = text.is_dir() and root.is_relative_to(text)
+        if inside and not any(part.startswith(".") for part in root.relative_to(text).parts):
+            raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
 
 
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:
@@ -158,11 +189,14 @@ def _say_conclusion(experiment: Experiment, entries: Sequence[dict[str, Any]], w
     if entries:
         print(table(entries))
     else:
-        from lrstudy.study.records import load
+        from lrstudy.study.records import UNREADABLE, load
 
         records = load(workdir)
         for own in experiment.tables:
-            print(f"{own.caption}:\n{own.compute(records).to_string(index=False, na_rep='')}")
+            try:
+                print(f"{own.caption}:\n{own.compute(records).to_string(index=False, na_rep='')}")
+            except UNREADABLE as error:
+                print(f"{own.caption}: not made, {error}")
     print(f"report: {workdir.report}")
     holds = all(entry["holds"] for entry in entries)
     return OK if holds or not FLAGS.require_claims else CLAIM_FAILED
@@ -216,6 +250,6 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs under the user's cache folder, so that a second start does not compile."""
     import jax
 
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(base / "lrstudy" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

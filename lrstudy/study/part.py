@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lrstudy.study.choices import KINDS
-from lrstudy.study.config import RunConfig, with_value
+from lrstudy.study.config import RunConfig, has_argument, with_value
 
 Assignment = Mapping[str, Any]
 Axis = Sequence[Assignment]
@@ -24,17 +24,21 @@ class Part:
     Attributes:
         base: the run that the axes change.
         axes: each a sequence of assignments path -> value; an assignment may set several paths at once.
+        late: values for arguments of a class that an axis names; they go to the classes that have such an argument.
     """
 
     base: RunConfig
     axes: Sequence[Axis] = ()
+    late: Assignment = dataclasses.field(default_factory=dict)
 
     def overridden(self, values: Assignment, sweeps: Mapping[str, Axis]) -> "Part":
         """The part with a user's fixed values and axes in place of its own along the same paths."""
-        base = _assigned(self.base, values)
         taken = {*values, *sweeps}
-        axes = [_without(own, taken) for own in self.axes]
-        return Part(base, [*(a for a in axes if a), *sweeps.values()])
+        axes = [*filter(None, (_without(own, taken) for own in self.axes)), *sweeps.values()]
+        named = {path for own in axes for assignment in own for path in assignment if path in KINDS}
+        late = {path: value for path, value in values.items() if "." in path and path.split(".")[0] in named}
+        base = _assigned(self.base, {path: value for path, value in values.items() if path not in late})
+        return Part(base, axes, late)
 
     def configs(self) -> Iterator[RunConfig]:
         """The runs, the last axis fastest."""
@@ -42,7 +46,9 @@ class Part:
             merged: dict[str, Any] = {}
             for assignment in assignments:
                 merged |= assignment
-            yield _assigned(self.base, merged)
+            config = _assigned(self.base, {k: v for k, v in merged.items() if k in KINDS})
+            rest = {k: v for k, v in merged.items() if k not in KINDS}
+            yield _assigned(config, {**{k: v for k, v in self.late.items() if has_argument(config, k)}, **rest})
 
 
 def _assigned(config: RunConfig, values: Assignment) -> RunConfig:

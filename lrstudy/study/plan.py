@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -92,7 +92,9 @@ class Plan:
         }
 
 
-def make_plan(parts: Mapping[str, Part], begun: Sequence[Sequence[str]] = ()) -> Plan:
+def make_plan(
+    parts: Mapping[str, Part], begun: Sequence[Sequence[str]] = (), done: Collection[str] = frozenset()
+) -> Plan:
     """Plans all runs of a study.
 
     A run whose schedule has a trunk (``WSD``: a constant rate until the decay begins) always starts from that trunk's
@@ -103,6 +105,8 @@ def make_plan(parts: Mapping[str, Part], begun: Sequence[Sequence[str]] = ()) ->
         parts: by name.
         begun: run ids of groups that an earlier launch has begun; a group that can be kept as it was is kept, so that
             its checkpoints serve.
+        done: ids of runs that are finished, in whichever group; those whose group cannot be kept, because it held runs
+            that are not asked for now, are grouped apart, so that nothing is trained twice.
 
     Raises:
         ConfigError: a run cannot be resolved.
@@ -116,7 +120,7 @@ def make_plan(parts: Mapping[str, Part], begun: Sequence[Sequence[str]] = ()) ->
             first_part.setdefault(run.run_id, name)
     asked = frozenset(runs)
     branches = _branches(runs, first_part)
-    groups = _groups(runs, first_part, branches, begun)
+    groups = _groups(runs, first_part, branches, (begun, done))
     ids = {name: tuple(dict.fromkeys(run.run_id for run in part_runs)) for name, part_runs in members.items()}
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
@@ -184,14 +188,18 @@ def _groups(
     runs: Mapping[str, Run],
     first_part: Mapping[str, str],
     branches: Mapping[str, Branch],
-    begun: Sequence[Sequence[str]],
+    earlier: tuple[Sequence[Sequence[str]], Collection[str]],
 ) -> list[Group]:
+    begun, done = earlier
     order = list(dict.fromkeys(first_part.values()))
-    kept = {run_id: i for i, ids in enumerate(begun) if all(r in runs for r in ids) for run_id in ids}
+    kept: dict[str, int] = {}
+    for i, ids in enumerate(begun):
+        if all(run_id in runs and run_id not in kept for run_id in ids):
+            kept |= dict.fromkeys(ids, i)
     buckets: dict[Any, list[Run]] = defaultdict(list)
     for run_id, run in runs.items():
         branch = branches.get(run_id)
-        key = kept.get(run_id, -1), *_signature(run, first_part[run_id], branch)
+        key = kept.get(run_id, -1), run_id in done, *_signature(run, first_part[run_id], branch)
         buckets[key].append(run)
     steps: dict[str, set[int]] = defaultdict(set)
     for branch in branches.values():

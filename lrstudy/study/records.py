@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TRUNK = "trunk"
 """The ``parts`` column of a run that no part asked for and that serves as a trunk alone."""
 
+UNREADABLE = (StudyError, KeyError, IndexError, ValueError)
+"""What a claim, a figure or a table raises where records that it needs are missing, because runs failed or stopped."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Records:
@@ -130,14 +133,15 @@ def load(workdir: Workdir) -> Records:
     if plan is None or not workdir.runs.is_file():
         raise StudyError(f"'{workdir.root}' holds no finished study")
     runs = read_table(workdir.runs)
-    groups = [group["group"] for group in plan["groups"]]
-    metrics = read_rows(workdir, groups)
+    asked = {lane["run_id"] for group in plan["groups"] for lane in group["lanes"]}
+    # A run may have been trained in a group of an earlier command, and, if that was stopped, in two.
+    groups = [name for name, group in begun_groups(workdir).items() if asked & set(group["runs"])]
+    rows = read_rows(workdir, groups)
+    metrics = rows[rows["run_id"].isin(asked)].drop_duplicates(["run_id", "step"], ignore_index=True)
+    trained = set(runs["run_id"][runs["outcome"] == "ok"]) & asked
+    gone = trained - set(metrics["run_id"])
+    if gone:
+        raise StudyError(f"'{workdir.metrics}' lacks the metric rows of {len(gone)} of {len(trained)} finished runs")
     probes = {p.stem: read_table(p) for p in sorted(workdir.probes.glob("[!.]*.parquet"))}
     parts = {name: tuple(ids) for name, ids in plan["parts"].items()}
     return Records(runs, pd.DataFrame(metrics), probes, parts)
-
-
-def done_runs(workdir: Workdir) -> dict[str, dict[str, Any]]:
-    """Run id to its outcome entry, for every run that is finished."""
-    finished = [group for group in begun_groups(workdir).values() if "outcomes" in group]
-    return {run_id: entry for group in finished for run_id, entry in zip(group["runs"], group["outcomes"], strict=True)}

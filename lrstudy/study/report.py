@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lrstudy.study.claims import caveat
-from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
-from lrstudy.study.records import Records
+from lrstudy.study.records import UNREADABLE, Records
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir, replacing
 
@@ -101,7 +100,7 @@ def _figure(figure: Figure, workdir: Workdir, records: Records) -> str:
     path = workdir.figures / f"{figure.name}.svg"
     try:
         style.save(figure.draw(records), path)
-    except StudyError as error:
+    except UNREADABLE as error:
         return f"<p>{html.escape(figure.caption)}: not drawn, {html.escape(str(error))}</p>"
     svg = path.read_text()
     inline = svg[svg.index("<svg") :]
@@ -112,7 +111,10 @@ def _figure(figure: Figure, workdir: Workdir, records: Records) -> str:
 
 
 def _table(table: Table, records: Records) -> str:
-    return f"<h2>{html.escape(table.caption)}</h2>{_frame(table.compute(records))}"
+    try:
+        return f"<h2>{html.escape(table.caption)}</h2>{_frame(table.compute(records))}"
+    except UNREADABLE as error:
+        return f"<p>{html.escape(table.caption)}: not made, {html.escape(str(error))}</p>"
 
 
 def _runs(records: Records) -> str:

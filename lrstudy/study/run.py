@@ -17,7 +17,7 @@ from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.store import begun_groups, read_rows, write_table
+from lrstudy.study.store import begun_groups, finished_runs, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training.program import Lane, to_host
@@ -69,27 +69,26 @@ class Launch:
 
     def missing(self, groups: Sequence[Group] | None = None) -> list[Group]:
         """Those of some groups (by default the share) that are not finished."""
-        done = begun_groups(self.workdir)
+        done = finished_runs(self.workdir)
         wanted = self.share if groups is None else groups
-        return [group for group in wanted if "outcomes" not in done.get(group.group_id, {})]
+        return [group for group in wanted if not all(run.run_id in done for run in group.runs)]
 
     def write_runs(self) -> None:
         """Writes ``runs.parquet``: one row for every run that has been begun."""
-        begun = begun_groups(self.workdir)
+        begun, finished = begun_groups(self.workdir), finished_runs(self.workdir)
         part_names = {run_id: [] for run_id in self._owner}
         for name, ids in self.plan.parts.items():
             for run_id in ids:
                 part_names[run_id].append(name)
         rows = []
         for group in self.plan.groups:
-            record = begun.get(group.group_id)
-            if record is None:
-                continue
-            entries = record.get("outcomes", [{"outcome": "preempted"}] * len(group.runs))
-            for run, entry in zip(group.runs, entries, strict=True):
+            for run in group.runs:
+                home, entry = finished.get(run.run_id, (group.group_id, {"outcome": "preempted"}))
+                if home not in begun:
+                    continue
                 parts = records_lib.TRUNK if run.run_id in self.plan.trunks else ",".join(part_names[run.run_id])
                 outcome = "failed" if run.run_id in self._failed else entry["outcome"]
-                facts = {"run_id": run.run_id, "parts": parts, "group": group.group_id, "outcome": outcome}
+                facts = {"run_id": run.run_id, "parts": parts, "group": home, "outcome": outcome}
                 metrics = {"updates": entry.get("updates"), **entry.get("metrics", {})}
                 rows.append({**facts, **run.columns, **metrics})
         if rows:
@@ -131,8 +130,10 @@ class Launch:
         return self._kept[1]
 
     def _trunk_rows(self, group: Group) -> Any:
-        trunks = {self._owner[branch.run_id].group_id for branch in group.branches or ()}
-        return read_rows(self.workdir, sorted(trunks))
+        finished = finished_runs(self.workdir)
+        trunks = [branch.run_id for branch in group.branches or ()]
+        homes = {finished[run_id][0] if run_id in finished else self._owner[run_id].group_id for run_id in trunks}
+        return read_rows(self.workdir, sorted(homes))
 
     def _probe(self, part: str, stop: StopRequest) -> None:
         """Runs the part's probes if they have not been run on exactly these runs."""
@@ -152,7 +153,7 @@ class Launch:
         return jax.tree.map(lambda x: x[place], lanes.state.params)
 
     def _finished(self, parts: Sequence[str]) -> bool:
-        done = records_lib.done_runs(self.workdir)
+        done = finished_runs(self.workdir)
         return all(run_id in done for name in parts for run_id in self.plan.parts.get(name, ()))
 
     def _announce(self, part: str) -> None:
@@ -170,7 +171,7 @@ def decide(claims: Sequence[claims_lib.Claim], records: Records) -> list[dict[st
         if set(claim.parts) <= set(records.parts):
             try:
                 entries.append(claim.decide(records))
-            except (StudyError, KeyError, IndexError, ValueError) as error:
+            except records_lib.UNREADABLE as error:
                 # Runs that failed are missing from the records; the other claims still stand.
                 say(f"claim {claim.claim_id} could not be measured: {error}")
                 unmeasured = dataclasses.replace(claim, measure=lambda _: claims_lib.Measurement(float("nan"), 0))
@@ -187,6 +188,8 @@ def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]
     from lrstudy.study import report
 
     records = records_lib.load(workdir)
+    if not set(records.runs["outcome"]) & {"ok", "diverged"}:
+        raise StudyError(f"'{workdir.root}' holds no finished run")
     entries = decide(experiment.claims, records)
     write_json(
         workdir.claims,

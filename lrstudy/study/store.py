@@ -102,6 +102,25 @@ def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
     return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
 
 
+def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Run id to the group that holds its records and its outcome entry, for every run that is finished."""
+    finished = [(name, group) for name, group in begun_groups(workdir).items() if "outcomes" in group]
+    return {
+        run_id: (name, entry)
+        for name, group in finished
+        for run_id, entry in zip(group["runs"], group["outcomes"], strict=True)
+    }
+
+
+def earlier(workdir: Workdir) -> tuple[list[list[str]], frozenset[str]]:
+    """What a plan needs to know of earlier launches: the runs of every group, and the runs that are finished.
+
+    Finished groups come first: where two groups hold the same run, its records are in the finished one.
+    """
+    groups = sorted(begun_groups(workdir).values(), key=lambda group: "outcomes" not in group)
+    return [group["runs"] for group in groups], frozenset(finished_runs(workdir))
+
+
 def read_rows(workdir: Workdir, groups: Sequence[str]) -> "pd.DataFrame":
     """The metric rows of some groups, ordered by run and step; empty where there are none."""
     import pandas as pd
@@ -130,5 +149,6 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     try:
         return pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise StudyError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        # Flipped bits in the footer reach every layer of the reader.
+        raise StudyError(f"{path} is damaged: {(str(error) or type(error).__name__).splitlines()[0]}") from error

@@ -1,10 +1,12 @@
 """Figures and tables of any sweep: what varied is found in the runs, not told."""
 
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrstudy import tasks
+from lrstudy.study.choices import KINDS
 from lrstudy.study.errors import StudyError
 from lrstudy.study.figures.curves import rate_and_metric
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
@@ -20,28 +22,61 @@ _MOST_SERIES = 8
 
 
 def objective(records: Records) -> str:
-    """The metric that a sweep compares runs by: the first task's own."""
+    """The metric by which runs of one task are compared; of several tasks, the first one's.
+
+    Raises:
+        StudyError: there are no runs.
+    """
+    if not len(records.runs):
+        raise StudyError("no run has begun")
     return tasks.TABLE[str(records.runs["task"].iloc[0])].objective
 
 
 def settings(records: Records) -> list[str]:
-    """Configuration columns that vary between runs, less the seed and what merely follows from another column."""
+    """Configuration columns that tell runs apart, less the seed.
+
+    A column that merely follows from those before it is none: ``schedule.total_steps`` follows from ``steps``, the
+    fields that only one class has follow from the class, a text's digest from its path.
+    """
     frame = records.runs
     metrics = set(records.metrics.columns)
     names = [n for n in frame.columns if n not in _NO_SETTING | metrics]
-    varying = [n for n in names if frame[n].astype(str).nunique() > 1]
-    # `schedule` implies fields that only one of its classes has; `steps` implies a schedule's length.
-    swept_kinds = {n for n in varying if "." not in n}
-    implied = {n for n in varying if "." in n and n.split(".")[0] in swept_kinds and n != RATE}
-    return [n for n in varying if n not in implied and not (n == "schedule.total_steps" and "steps" in varying)]
+    names.sort(key=lambda name: (name not in KINDS, name != RATE))
+    found: list[str] = []
+    groups = np.zeros(len(frame), dtype=np.int64)
+    for name in names:
+        finer = _groups([*zip(groups.tolist(), map(_key, frame[name]), strict=True)])
+        if finer.max(initial=0) > groups.max(initial=0):
+            found.append(name)
+            groups = finer
+    return found
+
+
+def _groups(keys: Sequence[Hashable]) -> np.ndarray:
+    """Equal keys to equal numbers, from 0."""
+    numbers: dict[Hashable, int] = {}
+    return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def _key(value: Any) -> Hashable:
+    """A cell of the table of runs as something that can be compared: lists as tuples, what is missing as None."""
+    import pandas as pd
+
+    if isinstance(value, list | np.ndarray):
+        return tuple(_key(v) for v in value)
+    return None if pd.isna(value) else value
 
 
 def axis_of(records: Records) -> str | None:
-    """The setting along the horizontal axis: the peak rate if it was swept, else the first numeric one."""
+    """The setting along the horizontal axis: the peak rate if it was swept, else the first that is always a number."""
     import pandas as pd
 
-    varying = settings(records)
-    numeric = [n for n in varying if pd.api.types.is_numeric_dtype(records.runs[n])]
+    def is_number(name: str) -> bool:
+        column = records.runs[name]
+        is_bool = pd.api.types.is_bool_dtype(column)
+        return pd.api.types.is_numeric_dtype(column) and not is_bool and not column.isna().any()
+
+    numeric = [name for name in settings(records) if is_number(name)]
     return RATE if RATE in numeric else next(iter(numeric), None)
 
 
@@ -51,7 +86,10 @@ def series(records: Records, along: str | None) -> dict[str, Records]:
     if not others:
         return {"all runs": records}
     found = {}
-    for values, frame in records.runs.groupby(others, sort=False, dropna=False):
+    keys = [tuple(_key(value) for value in row) for row in records.runs[others].itertuples(index=False, name=None)]
+    groups = _groups(keys)
+    for number in range(int(groups.max(initial=-1)) + 1):
+        frame, values = records.runs[groups == number], keys[int(np.argmax(groups == number))]
         label = ", ".join(_label(name, value) for name, value in zip(others, values, strict=True))
         metrics = records.metrics[records.metrics["run_id"].isin(frame["run_id"])]
         found[label] = Records(frame.reset_index(drop=True), metrics, {}, {})
@@ -74,22 +112,25 @@ def sweep_figure(records: Records) -> "Figure":
     along = axis_of(records)
     if along is None:
         raise StudyError("no number was swept")
-    metric = objective(records)
-    lines = {label: losses_by(part, along, metric) for label, part in series(records, along).items()}
-    return loss_against_rate(lines, f"final {metric.replace('_', ' ')}", along)
+    parts = series(records, along)
+    metrics = dict.fromkeys(objective(part).replace("_", " ") for part in parts.values())
+    lines = {label: losses_by(part, along, objective(part)) for label, part in parts.items()}
+    return loss_against_rate(lines, f"final {' or '.join(metrics)}", along)
 
 
 def curves_figure(records: Records) -> "Figure":
     """Learning rate and objective against the step for every setting, the best eight if there are more."""
     records = records.asked()
     found = series(records, None)
-    metric = objective(records)
+    metrics = {objective(part) for part in found.values()}
 
     def mean(part: Records) -> float:
-        value = float(part.runs[metric].astype(float).mean())
+        value = float(part.runs[objective(part)].astype(float).mean())
         return value if np.isfinite(value) else float("inf")
 
     chosen = sorted(found, key=lambda label: mean(found[label]))[:_MOST_SERIES]
+    # Tasks that are judged by different metrics still share the loss that they train.
+    metric = metrics.pop() if len(metrics) == 1 else "loss"
     curve = metric if records.metrics[metric].notna().any() else "loss"
     return rate_and_metric({label: found[label] for label in chosen}, curve, f"{curve.replace('_', ' ')}", crop=True)
 
@@ -99,9 +140,10 @@ def summary(records: Records) -> "pd.DataFrame":
     import pandas as pd
 
     records = records.asked()
-    along, metric = axis_of(records), objective(records)
+    along = axis_of(records)
     rows: list[dict[str, Any]] = []
     for label, part in series(records, along).items():
+        metric = objective(part)
         if along is None:
             rows.append({"setting": label, **_statistics(part.runs[metric], part)})
             continue
@@ -132,5 +174,5 @@ def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
 
 
 def _label(name: str, value: Any) -> str:
-    short = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return short if "." not in name else f"{name.rpartition('.')[2]} {short}"
+    short = f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return short if name in KINDS else f"{name.rpartition('.')[2]} {short}"

@@ -1,6 +1,7 @@
 """The folder of a study: its paths, its lock, and writes that happen whole or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -40,6 +41,9 @@ class Workdir:
         Raises:
             ConfigError: it is a file, cannot be written, or does not exist where it must.
         """
+        _check_name(self.root)
+        if self.root.is_symlink() and not self.root.exists():
+            raise ConfigError(f"workdir must be a folder, got the link '{self.root}' to nothing")
         if self.root.exists() and not self.root.is_dir():
             raise ConfigError(f"workdir must be a folder, got the file '{self.root}'")
         if must_exist and not self.plan.is_file():
@@ -57,16 +61,44 @@ class Workdir:
         Raises:
             StudyError: another process holds it; the message says which.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._make()
         index, count = shard
         whole, share = self.root / "lock", self.root / f"lock-{index}-of-{count}"
         with contextlib.ExitStack() as stack:
             if count == 1:
                 stack.enter_context(_flock(whole, fcntl.LOCK_EX, f"workdir '{self.root}'"))
+                self._tidy()
             else:
                 stack.enter_context(_flock(whole, fcntl.LOCK_SH, f"workdir '{self.root}'"))
                 stack.enter_context(_flock(share, fcntl.LOCK_EX, f"share {index}/{count} of '{self.root}'"))
             yield
+
+    def _make(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            reason = error.strerror or "it cannot be made"
+            raise ConfigError(f"workdir must be a folder that can be made, got '{self.root}': {reason}") from error
+
+    def _tidy(self) -> None:
+        """Removes what writes that were cut short left behind; no other process writes here."""
+        for folder in (self.root, self.metrics, self.groups, self.probes, self.figures):
+            for path in folder.glob(f"{TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+
+
+def _check_name(root: Path) -> None:
+    """Records are UTF-8.
+
+    Raises:
+        ConfigError: the name is not.
+    """
+    try:
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"workdir must have a name in UTF-8, got {str(root)!r}") from error
 
 
 @contextlib.contextmanager
@@ -105,7 +137,7 @@ def _holder(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place if the block ends well and vanishes if it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # shards write the same files
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -128,8 +160,11 @@ def read_json(path: Path) -> Any:
         StudyError: the file is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise StudyError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise StudyError(f"{path} is damaged: it holds no object")
+    return value

@@ -71,6 +71,7 @@ def _read(path: str) -> bytes:
     if not path:
         raise ValueError("task.path must be a file, a folder or 'stdlib', got ''")
     try:
+        path.encode()  # records are UTF-8, and hold the path
         return b"\n".join(file.read_bytes() for file in _files(path))
     except (OSError, ValueError, RuntimeError) as error:
         # A name that no file can have is a ValueError, an unknown user's home a RuntimeError.

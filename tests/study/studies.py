@@ -8,6 +8,7 @@ from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan, shard_of
 from lrstudy.study.run import Launch, conclude
 from lrstudy.study.signals import StopRequest
+from lrstudy.study.store import earlier
 from lrstudy.study.trainer import Settings
 from lrstudy.study.views import curves_figure, objective, summary, sweep_figure
 from lrstudy.study.workdir import Workdir, write_json
@@ -38,9 +39,9 @@ def study(**fields):
 
 
 def launch(root, chosen=None, *, experiment=None, shard=(1, 1), begun=(), **settings):
-    """Trains what is missing and returns the launch."""
+    """Trains what is missing and returns the launch; ``begun=None`` plans with what the folder holds."""
     workdir = Workdir(root)
-    plan = make_plan(chosen or parts(), begun)
+    plan = make_plan(chosen or parts(), *(earlier(workdir) if begun is None else (begun, ())))
     lines = []
     share = shard_of(plan, *shard).groups
     own = Launch(experiment or study(), plan, share, workdir, Settings(warn=lines.append, **settings))

@@ -56,6 +56,14 @@ def test_a_paired_statistic_is_taken_of_the_means():
     found = paired(np.asarray([1.0, 3.0]), np.asarray([1.0, 1.0]), lambda a, b: a / b)
     assert found.value == 2.0
     assert found.n == 2
+    # Leaving one out gives 3 and 1: the jackknife's error is sqrt(1/2 * 2) = 1, Student's factor 12.7062.
+    assert found.high == pytest.approx(2 + 12.7062)
+
+
+def test_a_paired_difference_has_students_interval():
+    one, other = np.asarray([3.0, 1.0, 4.0, 1.0]), np.asarray([2.0, 7.0, 1.0, 8.0])
+    found, expected = paired(one, other, lambda a, b: a - b), mean_interval(one - other)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
 def test_the_table_says_no_loudly():

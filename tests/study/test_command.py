@@ -130,3 +130,30 @@ def test_every_leaf_has_a_flag_with_its_default():
         assert f"sweep.{leaf}" in values
     assert "default 0.2" in values["config.schedule.decay_fraction"].help
     assert "default 64" in values["config.task.batch_size"].help
+
+
+def test_a_tuple_of_steps_is_a_value_and_can_be_swept():
+    [first, _] = configs(ONE, "--config.schedule=WSDS", "--config.schedule.ends=10,20,30")
+    assert first.schedule.arguments["ends"] == (10, 20, 30)
+    ends = [
+        c.schedule.arguments["ends"] for c in configs(ONE, "--config.schedule=WSDS", "--sweep.schedule.ends=9;9,30")
+    ]
+    assert ends == [(9,), (9, 30)] * 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay_steps", "30"), ("decay_lengths", "3,4")])
+def test_an_alternative_takes_the_place_of_the_presets(name, value):
+    cls = "WSD" if name == "decay_steps" else "WSDS"
+    [first, _] = configs(ONE, f"--config.schedule={cls}", f"--config.schedule.{name}={value}")
+    assert "decay_fraction" not in first.schedule.arguments
+    assert name in first.schedule.arguments
+
+
+def test_classes_of_a_sweep_take_the_arguments_that_they_have():
+    found = configs(
+        ONE, "--sweep.schedule=Cosine;Polynomial", "--config.schedule.exponent=2", "--config.schedule.peak=0.5"
+    )
+    arguments = [c.schedule.arguments for c in found if c.seed == 0]
+    assert arguments == [{"peak": 0.5, "exponent": 2.0}, {"peak": 0.5}]
+    found = configs(ONE, "--sweep.optimizer=sgd,momentum", "--config.optimizer.momentum=0.5")
+    assert [dict(c.optimizer.arguments) for c in found if c.seed == 0] == [{}, {"momentum": 0.5}]

@@ -109,7 +109,7 @@ def frame(losses, rates=(0.1, 0.2, 0.4)):
 
 def test_an_optimum_on_the_grids_edge_is_called_out():
     figure = loss_against_rate({"a": frame([[3.0], [2.0], [1.0]]), "b": frame([[3.0], [1.0], [2.0]])}, "loss")
-    assert "a: the best rate 0.4 is on the grid's edge; extend it above" in texts(figure)
+    assert "a: the best peak learning rate 0.4 is on the grid's edge; extend it above" in texts(figure)
     assert "b:" not in texts(figure)
 
 

@@ -9,12 +9,13 @@ import pytest
 from lrstudy.study import records as records_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.errors import StudyError
+from lrstudy.study.experiment import Table
 from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir
-from tests.study.studies import BASE, HEADER, concluded, launch, parts
+from tests.study.studies import BASE, HEADER, concluded, launch, parts, study
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +204,31 @@ def test_a_claim_that_cannot_be_measured_does_not_hold_and_spares_the_others(tmp
     own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)))
     entries = decide(claims, records_lib.load(own.workdir))
     assert [(e["holds"], e["measured"]) for e in entries] == [(False, None), (True, 0.0)]
+
+
+def test_rows_that_are_gone_are_missed(tmp_path):
+    own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)))
+    for path in own.workdir.metrics.iterdir():
+        path.unlink()
+    with pytest.raises(StudyError, match="lacks the metric rows of 2 of 2 finished runs"):
+        records_lib.load(own.workdir)
+
+
+def test_a_study_of_which_nothing_is_finished_has_no_report(tmp_path):
+    own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)))
+    for path in own.workdir.groups.iterdir():
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({name: record[name] for name in ("runs", "part")}))
+    own.write_runs()
+    with pytest.raises(StudyError, match="holds no finished run"):
+        conclude(own.experiment, own.workdir, HEADER)
+
+
+def test_a_table_that_cannot_be_made_is_named_in_the_report(tmp_path):
+    def broken(records):
+        return records.runs["absent"]
+
+    experiment = dataclasses.replace(study(), tables=(Table("broken", "What is not there", ("",), broken),))
+    own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)), experiment=experiment)
+    conclude(experiment, own.workdir, HEADER)
+    assert "What is not there: not made, &#x27;absent&#x27;" in own.workdir.report.read_text()

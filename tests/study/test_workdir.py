@@ -93,3 +93,27 @@ def test_a_killed_holder_holds_nothing(tmp_path):
 def test_json_written_is_json(tmp_path):
     write_json(tmp_path / "x" / "y.json", [1, None, "é"])
     assert json.loads((tmp_path / "x" / "y.json").read_text()) == [1, None, "é"]
+
+
+def test_two_processes_may_write_one_file(tmp_path):
+    """Shards all write the table of runs: each under a temporary name of its own."""
+    code = (
+        "import sys; from pathlib import Path; from lrstudy.study.workdir import write_json\n"
+        "for i in range(200): write_json(Path(sys.argv[1]), {'writer': sys.argv[2], 'i': i})"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.json"), name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert read_json(tmp_path / "a.json")["i"] == 199
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_leftovers_of_a_killed_write_are_removed_by_whoever_holds_the_folder(tmp_path):
+    workdir = Workdir(tmp_path)
+    left = [tmp_path / ".writing-1-plan.json", tmp_path / "metrics" / ".writing-1-a.parquet"]
+    workdir.metrics.mkdir()
+    for path in left:
+        path.write_text("half")
+    with workdir.locked((1, 2)):
+        assert all(path.exists() for path in left)
+    with workdir.locked():
+        assert not any(path.exists() for path in left)

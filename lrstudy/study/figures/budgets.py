@@ -13,7 +13,7 @@ def losses_at_budgets(table: "pd.DataFrame", ylabel: str) -> "Figure":
     """Loss of every method's checkpoints against the optimizer updates on the checkpoint's own path.
 
     Args:
-        table: columns ``method``, ``path_steps``, ``mean``, ``standard error``.
+        table: columns ``method``, ``path_steps``, ``mean``, ``standard error``, ``seeds``.
         ylabel: the loss with units.
     """
     figure, axes = panels(1, 1, height=3.0)
@@ -26,5 +26,5 @@ def losses_at_budgets(table: "pd.DataFrame", ylabel: str) -> "Figure":
     ticks = sorted(set(table["path_steps"]))
     axis.set_xticks(ticks, [str(t) for t in ticks], rotation=45)
     axis.minorticks_off()
-    axis.legend(fontsize=8, title="mean and standard error over seeds", title_fontsize=7)
+    axis.legend(fontsize=8, title=f"mean and standard error over {table['seeds'].max()} seeds", title_fontsize=7)
     return figure

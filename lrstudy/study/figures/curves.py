@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrstudy.study.figures.style import COLOURS, band, panels
+from lrstudy.study.figures.style import COLOURS, band, bands, panels
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def rate_and_metric(
         log: logarithmic metric axis.
         crop: let the axis begin where the first fall from initialisation is over.
     """
-    highest = float("-inf")
+    highest, seeds = float("-inf"), ""
     figure, axes = panels(2, 1, height=2.2)
     top, bottom = axes[0, 0], axes[1, 0]
     top.sharex(bottom)
@@ -37,6 +37,7 @@ def rate_and_metric(
         top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3)
         curves = records.curves(metric)
         band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour)
+        seeds = max(seeds, bands(curves.to_numpy()))
         later = curves[curves.index >= FIRST_SHOWN * curves.index.max()].to_numpy()
         highest = max([highest, *later[np.isfinite(later)]])
     top.set_ylabel("learning rate")
@@ -44,8 +45,8 @@ def rate_and_metric(
     bottom.set(xlabel="step (optimizer updates)", ylabel=ylabel)
     if log:
         bottom.set_yscale("log")
-    if crop and np.isfinite([highest, bottom.dataLim.y0]).all():
-        low = bottom.dataLim.y0
+    low = bottom.dataLim.y0
+    if crop and np.isfinite([highest, low]).all() and highest > low:
         bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
-    bottom.legend(fontsize=8, ncols=2, title="line: mean over seeds; band: range", title_fontsize=7)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=3, title=seeds, title_fontsize=7)
     return figure

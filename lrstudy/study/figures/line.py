@@ -26,5 +26,5 @@ def loss_along_line(table: "pd.DataFrame", metric: str, ylabel: str) -> "Figure"
     for position in (0, 1):
         axis.axvline(position, color="black", linewidth=0.6, linestyle=":")
     axis.set(xlabel="share of the way from the stable checkpoint (0) to the decayed one (1)", ylabel=ylabel)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, title="one line a seed", title_fontsize=7)
     return figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrstudy.parametrization import Optimum, optimal_learning_rate
-from lrstudy.study.figures.style import COLOURS, band, panels
+from lrstudy.study.figures.style import COLOURS, band, bands, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,13 +20,21 @@ _MOST_TICKS = 9
 def optimum_of(losses: "pd.DataFrame") -> Optimum | None:
     """The optimum of the mean over seeds; ``None`` if every rate diverged.
 
+    It is fitted in the logarithm; among values that are not all positive it is the best one.
+
     Args:
         losses: rates (index) by seeds (columns); NaN where a run diverged, which makes its rate's mean infinite.
     """
     means = losses.mean(axis=1, skipna=False).fillna(np.inf)
     if not np.isfinite(means).any():
         return None
+    if not _has_logarithm(losses):
+        return Optimum(float(means.idxmin()), means.idxmin() in (means.index.min(), means.index.max()))
     return optimal_learning_rate(means.index.to_list(), means.to_list())
+
+
+def _has_logarithm(losses: "pd.DataFrame") -> bool:
+    return bool((losses.index.to_numpy(float) > 0).all())
 
 
 def loss_against_rate(
@@ -41,10 +49,11 @@ def loss_against_rate(
     """
     figure, axes = panels(1, 1, height=3.4)
     axis: Axes = axes[0, 0]
-    warnings = []
+    warnings, seeds = [], ""
     for (label, unsorted), colour in zip(series.items(), COLOURS * len(series), strict=False):
         losses = unsorted.sort_index()
         band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
+        seeds = max(seeds, bands(losses.to_numpy()))
         axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
         _mark_diverged(axis, losses, colour)
         optimum = optimum_of(losses)
@@ -54,10 +63,11 @@ def loss_against_rate(
         axis.axvline(optimum.value, color=colour, linewidth=0.8, linestyle=":")
         if optimum.on_edge:
             beyond = "below" if optimum.value == losses.index.min() else "above"
-            warnings.append(f"{label}: the best rate {optimum.value:.3g} is on the grid's edge; extend it {beyond}")
-    axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+            warnings.append(f"{label}: the best {xlabel} {optimum.value:.3g} is on the grid's edge; extend it {beyond}")
+    scale = "log" if all(map(_has_logarithm, series.values())) else "linear"
+    axis.set(xscale=scale, xlabel=xlabel, ylabel=ylabel)
     _tick_values(axis, sorted({rate for losses in series.values() for rate in losses.index}))
-    axis.legend(fontsize=8, title="line: mean over seeds; band: range; dotted: optimum", title_fontsize=7)
+    axis.legend(fontsize=8, title=f"{seeds}; dotted: optimum", title_fontsize=7)
     if warnings:
         axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
     return figure

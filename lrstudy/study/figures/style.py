@@ -52,6 +52,16 @@ def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: s
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
+def bands(samples: np.ndarray) -> str:
+    """What a legend says of lines and bands.
+
+    Args:
+        samples: of one line, shape (points, seeds).
+    """
+    seeds = samples.shape[1]
+    return f"line: mean over {seeds} seeds; band: range" if seeds > 1 else "one seed"
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Writes an SVG that is the same for the same records."""
     import matplotlib as mpl
