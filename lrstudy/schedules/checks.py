@@ -168,8 +168,8 @@ def ints(schedule: object, name: str, rule: str) -> list[float]:
     return values
 
 
-def numbers(schedule: object, name: str, allowed: Range) -> list[float]:
-    """Checks a non-empty sequence of numbers; stores it as a tuple of floats, returns its values or UNKNOWNs.
+def numbers(schedule: object, name: str, allowed: Range, count: int) -> list[float]:
+    """Checks a sequence of so many numbers; stores it as a tuple of floats, returns its values or UNKNOWNs.
 
     A one-dimensional array is taken apart: each element is a leaf of its own.
 
@@ -177,13 +177,14 @@ def numbers(schedule: object, name: str, allowed: Range) -> list[float]:
         schedule: the schedule under construction.
         name: the field.
         allowed: what every element must be in; its rule speaks of the sequence.
+        count: of its elements.
 
     Raises:
-        ScheduleError: for another type, an empty sequence or an element that is not such a number.
+        ScheduleError: for another type, another number of elements or an element that is not such a number.
     """
     owner, given = type(schedule).__name__, getattr(schedule, name)
     elements = _elements(given)
-    if not elements:
+    if len(elements) != count:
         fail(owner, name, allowed.rule, given)
     values = [_number(owner, name, element, allowed, given) for element in elements]
     kept = (e if is_array(e) else v for e, v in zip(elements, values, strict=True))

@@ -9,6 +9,7 @@ from lrstudy.schedules import checks
 from lrstudy.schedules.checks import ABOVE_ZERO, LARGEST, Number, Range, Steps, fail
 from lrstudy.schedules.shapes import exponential
 from lrstudy.schedules.single_decay import SingleDecay
+from lrstudy.schedules.steps import real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Exponential(SingleDecay):
         """Implements `SingleDecay.decayed`."""
         if self.half_life is None:
             return exponential(over, left, self.peak, self.end)
-        return self.peak * jnp.exp2(-over * self._length() / self.half_life)
+        return real(self.peak) * jnp.exp2(-over * self._length() / self.half_life)
 
     def _length(self) -> Steps:
         return self.decay_stop() - self.decay_start()

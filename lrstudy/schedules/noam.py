@@ -42,4 +42,4 @@ class Noam(Schedule):
         count, warmup = real(step) + 1, real(self.warmup_steps)
         # Divided twice: warmup**1.5 of a long warmup would lose more than a rounding.
         rising, falling = count / warmup / jnp.sqrt(warmup), 1 / jnp.sqrt(count)
-        return self.scale / jnp.sqrt(real(self.model_width)) * jnp.minimum(rising, falling)
+        return real(self.scale) / jnp.sqrt(real(self.model_width)) * jnp.minimum(rising, falling)

@@ -44,9 +44,7 @@ class Rewarmed(Schedule):
         rule = "a finite positive number, or one for each of boundaries"
         if not isinstance(self.peaks, Sequence) and not getattr(self.peaks, "ndim", 0):
             checks.store(self, "peaks", (self.peaks,) * len(boundaries))
-        peaks = checks.numbers(self, "peaks", Range(ABOVE_ZERO, LARGEST, rule))
-        if len(peaks) != len(boundaries):
-            fail(type(self).__name__, "peaks", rule, self.peaks)
+        peaks = checks.numbers(self, "peaks", Range(ABOVE_ZERO, LARGEST, rule), len(boundaries))
         fraction = checks.number_in(self, "warmup_fraction", Range(0, BELOW_ONE, "in [0, 1)"))
         lengths = [end - begin for begin, end in zip([0, *boundaries], boundaries, strict=False)]
         if any(rounded_share(fraction, length) >= length for length in lengths):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from lrstudy.schedules import checks
-from lrstudy.schedules.checks import ABOVE_ZERO, LARGEST, Number, Range, Steps, fail
+from lrstudy.schedules.checks import ABOVE_ZERO, LARGEST, Number, Range, Steps
 from lrstudy.schedules.phases import pick
 from lrstudy.schedules.warmed import Warmed
 
@@ -40,9 +40,7 @@ class StepDecay(Warmed):
         checks.positive_number(self, "gamma")
         if self.factors is not None:
             rule = "a sequence of finite positive numbers, one for each of boundaries"
-            found = checks.numbers(self, "factors", Range(ABOVE_ZERO, LARGEST, rule))
-            if len(found) != len(boundaries):
-                fail(type(self).__name__, "factors", rule, self.factors)
+            checks.numbers(self, "factors", Range(ABOVE_ZERO, LARGEST, rule), len(boundaries))
 
     def rate(self, step: jax.Array) -> jax.Array:
         """Implements `Schedule.rate`."""

@@ -68,7 +68,7 @@ def from_dict(data: Mapping[str, Any]) -> Schedule:
     """
     if not isinstance(data, Mapping):
         fail("from_dict", "data", "a mapping with the key 'name'", data)
-    arguments = dict(data)
+    arguments = {name: from_dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
     name, version = arguments.pop("name", None), arguments.pop("version", VERSION)
     if not isinstance(name, str) or name not in TABLE:
         fail("from_dict", "name", one_of(TABLE, name), name)

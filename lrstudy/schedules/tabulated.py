@@ -1,7 +1,7 @@
 """A schedule from a table of rates."""
 
 import dataclasses
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,9 @@ class Tabulated(Schedule):
         ScheduleError: for a bad argument.
     """
 
-    values: Any
+    tables: ClassVar[tuple[str, ...]] = ("values",)
+
+    values: np.ndarray | jax.Array | tuple[float, ...]
     _: dataclasses.KW_ONLY
     total_steps: Steps | None = None
     mode: str = "linear"
@@ -71,13 +73,14 @@ class Tabulated(Schedule):
 
     def rate(self, step: jax.Array) -> jax.Array:
         """Implements `Schedule.rate`."""
-        last = self.values.shape[-1] - 1
+        values = jnp.asarray(self.values)
+        last = values.shape[-1] - 1
         length = last if self.total_steps is None else self.total_steps - 1
         place, rest = scaled_division(jnp.clip(step, 0, length), last, length)
         place = place.astype(jnp.int32)
-        here = self.values[place]
+        here = values[place]
         if self.mode == "linear":
             share = real(rest) / length
-            following = self.values[jnp.minimum(place + 1, last)]
+            following = values[jnp.minimum(place + 1, last)]
             here = jnp.where(share > 0, here + share * (following - here), here)
-        return self.scale * here
+        return real(self.scale) * here
