@@ -7,6 +7,7 @@ then renamed into place; and it is read only if every file still has its digest.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import logging
 
 MANIFEST = "manifest.json"
 META = "meta.json"
@@ -86,7 +88,7 @@ def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
     try:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+        with _one_voice(), contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
             checkpointer.save(place.absolute() / STATE, tree)
             checkpointer.wait_until_finished()
         (place / META).write_text(json.dumps({**meta, STEP: step, ARRAYS: _arrays(tree)}))
@@ -102,8 +104,25 @@ def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
         _sync(folder)
     except (OSError, ValueError, RuntimeError) as error:
         shutil.rmtree(place, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0][:200]
-        raise CheckpointError(f"step {step}: the checkpoint could not be written: {reason}") from error
+        raise CheckpointError(f"step {step}: the checkpoint could not be written: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Keeps orbax from printing the traceback of an error that it also raises, here as one line."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a few words; of a full disk always the same ones, whichever thread it struck."""
+    text = str(error)
+    full = os.strerror(errno.ENOSPC)
+    return getattr(error, "strerror", None) or (full if full in text else text.strip().splitlines()[0][:200])
 
 
 def damage(path: Path) -> str | None:

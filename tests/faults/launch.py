@@ -146,7 +146,8 @@ def _saved(place: str) -> Callable[..., str]:
 def _written(path: Path, _: Any) -> str:
     if not path.name.startswith(TEMPORARY):
         return ""
-    return {"metrics": "rows", "groups": "group"}.get(path.parent.name, path.name.removeprefix(TEMPORARY))
+    name = path.name.removeprefix(TEMPORARY).partition("-")[2]  # behind the process that writes
+    return {"metrics": "rows", "groups": "group"}.get(path.parent.name, name)
 
 
 if __name__ == "__main__":

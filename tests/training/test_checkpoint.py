@@ -90,3 +90,23 @@ def test_a_step_is_written_over_a_damaged_one(tmp_path):
     (tmp_path / "1" / "manifest.json").unlink()
     checkpoint.save(tmp_path, 1, {"w": jnp.float32(2)}, {})
     assert float(checkpoint.restore(tmp_path, jax.eval_shape(lambda: {"w": jnp.float32(0)})).tree["w"]) == 2.0
+
+
+def test_a_full_disk_in_a_background_thread_is_one_line(tmp_path, monkeypatch, capfd):
+    """Orbax logs the traceback of what its thread meets, and raises it as a long text of the store's own."""
+    import orbax.checkpoint as ocp
+    from absl import logging
+
+    def strike(*_):
+        logging.error("Failed in the background\nTraceback")
+        raise ValueError(
+            "RESOURCE_EXHAUSTED: " + "x" * 300 + "\nFailed to write: No space left on device [OS error 28]"
+        )
+
+    monkeypatch.setattr(ocp.StandardCheckpointer, "wait_until_finished", strike)
+    level = logging.get_verbosity()
+    with pytest.raises(checkpoint.CheckpointError) as error:
+        checkpoint.save(tmp_path, 7, {"x": jnp.zeros(3)}, {})
+    assert str(error.value) == "step 7: the checkpoint could not be written: No space left on device"
+    assert "Traceback" not in capfd.readouterr().err
+    assert logging.get_verbosity() == level
