@@ -4,12 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from lrstudy.schedules import checks
 from lrstudy.schedules.checks import ABOVE_ZERO, LARGEST, Number, Range, Steps, fail
 from lrstudy.schedules.shapes import exponential
 from lrstudy.schedules.single_decay import SingleDecay
-from lrstudy.schedules.steps import real
+from lrstudy.schedules.steps import opaque, real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +48,19 @@ class Exponential(SingleDecay):
 
     def end_rate(self) -> Number:
         """Extends `SingleDecay.end_rate` by the rate that a half-life leads to."""
-        return self.end if self.half_life is None else self.peak * jnp.exp2(-self._length() / self.half_life)
+        return self.end if self.half_life is None else self._halved(opaque(self._length()))
 
     def decayed(self, over: jax.Array, left: jax.Array) -> jax.Array:
         """Implements `SingleDecay.decayed`."""
         if self.half_life is None:
             return exponential(over, left, self.peak, self.end)
-        return real(self.peak) * jnp.exp2(-over * self._length() / self.half_life)
+        return self._halved(over * opaque(self._length()))
+
+    def _halved(self, since: jax.Array) -> jax.Array:
+        """The peak after so many steps of halving; split so that the rounding does not grow with their number."""
+        halvings = since / self.half_life
+        whole = lax.stop_gradient(jnp.floor(halvings))
+        return jnp.ldexp(real(self.peak) * jnp.exp2(whole - halvings), -whole.astype(jnp.int32))
 
     def _length(self) -> Steps:
         return self.decay_stop() - self.decay_start()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lrstudy.schedules import checks
 from lrstudy.schedules.base import Schedule
 from lrstudy.schedules.checks import STEP_LIMIT, Number, Range, Steps
-from lrstudy.schedules.steps import real
+from lrstudy.schedules.steps import opaque, real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Noam(Schedule):
 
     def rate(self, step: jax.Array) -> jax.Array:
         """Implements `Schedule.rate`."""
-        count, warmup = real(step) + 1, real(self.warmup_steps)
+        count, warmup = real(step) + 1, opaque(self.warmup_steps)
         # Divided twice: warmup**1.5 of a long warmup would lose more than a rounding.
         rising, falling = count / warmup / jnp.sqrt(warmup), 1 / jnp.sqrt(count)
-        return real(self.scale) / jnp.sqrt(real(self.model_width)) * jnp.minimum(rising, falling)
+        return real(self.scale) / jnp.sqrt(opaque(self.model_width)) * jnp.minimum(rising, falling)

@@ -10,7 +10,7 @@ from lrstudy.schedules.checks import BELOW_ONE, STEP_LIMIT, Number, Range, Steps
 from lrstudy.schedules.phases import decay
 from lrstudy.schedules.shapes import rex
 from lrstudy.schedules.single_decay import SingleDecay
-from lrstudy.schedules.steps import real, scaled_division
+from lrstudy.schedules.steps import opaque, real, scaled_division
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Rex(SingleDecay):
         since = jnp.clip(step - self.decay_start(), 0, jnp.maximum(length, 1))
         # Which reading holds is decided in integers: a share just below a boundary would be a reading late.
         reading, _ = scaled_division(since, self.samples, jnp.maximum(length, 1))
-        u = real(reading) / self.samples
-        held = rex(u, real(self.samples - reading) / self.samples, self.peak, self.end, d=self.d)
+        samples = opaque(self.samples)
+        u, v = real(reading) / samples, real(self.samples - reading) / samples
+        held = rex(u, v, self.peak, self.end, d=self.d)
         rates = (self.peak, self.end)
         return self.warmed(step, decay(step, self.decay_start(), self.decay_stop(), rates, lambda _u, _v: held))

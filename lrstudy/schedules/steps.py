@@ -141,6 +141,11 @@ def real(number: Number) -> jax.Array:
     return jnp.asarray(number, jnp.result_type(float))
 
 
+def opaque(number: Number) -> jax.Array:
+    """`real`, hidden from the compiler, which would turn the division by a constant into a product and round anew."""
+    return lax.optimization_barrier(real(number))
+
+
 def canonical(leaf: Number) -> jax.Array:
     """A field as a schedule computes with it: integers as int32, floats in the float type."""
     array = jnp.asarray(leaf)

@@ -10,7 +10,7 @@ import numpy as np
 from lrstudy.schedules import checks
 from lrstudy.schedules.base import Schedule
 from lrstudy.schedules.checks import LARGEST, STEP_LIMIT, Number, Range, Steps, fail
-from lrstudy.schedules.steps import real, scaled_division
+from lrstudy.schedules.steps import opaque, real, scaled_division
 
 MODES = ("linear", "hold")
 
@@ -80,7 +80,7 @@ class Tabulated(Schedule):
         place = place.astype(jnp.int32)
         here = values[place]
         if self.mode == "linear":
-            share = real(rest) / length
+            share = real(rest) / opaque(length)
             following = values[jnp.minimum(place + 1, last)]
             here = jnp.where(share > 0, here + share * (following - here), here)
         return real(self.scale) * here

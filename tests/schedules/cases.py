@@ -98,6 +98,8 @@ OTHER: dict[str, Schedule] = {
     "Tabulated-stretched": Tabulated([1.0, 0.25, 0.75], total_steps=200, scale=PEAK),
     "Tabulated-held": Tabulated([PEAK, 1e-3, 2e-3, 0.0], total_steps=200, mode="hold"),
 }
+ENDLESS = ("InverseSqrt", "Noam", "Power-endless")
+"""Those whose rate never ceases to fall."""
 MARKS = (0, 1, 3, 6, 9, 17, 20, 29, 40, 60, 61, 69, 80, 81, 120, 146, 170, 180, 199, 200, 293, 366)
 """Steps at which one of the others changes phase."""
 
