@@ -10,12 +10,23 @@ from lrstudy.schedules.checks import ScheduleError
 from lrstudy.schedules.constant import Constant
 from lrstudy.schedules.cosine import Cosine
 from lrstudy.schedules.cyclic_cosine import CyclicCosine
+from lrstudy.schedules.exponential import Exponential
+from lrstudy.schedules.infinite import Infinite
+from lrstudy.schedules.inverse_sqrt import InverseSqrt
 from lrstudy.schedules.linear import Linear
+from lrstudy.schedules.noam import Noam
+from lrstudy.schedules.one_cycle import OneCycle
 from lrstudy.schedules.polynomial import Polynomial
+from lrstudy.schedules.power import Power
+from lrstudy.schedules.rewarmed import Rewarmed
+from lrstudy.schedules.rex import Rex
+from lrstudy.schedules.sampled import Sampled
 from lrstudy.schedules.shapes import SHAPES
 from lrstudy.schedules.stacking import stack
+from lrstudy.schedules.step_decay import StepDecay
 from lrstudy.schedules.steps import steps_from_fraction
 from lrstudy.schedules.table import TABLE, from_dict, to_dict
+from lrstudy.schedules.tabulated import Tabulated
 from lrstudy.schedules.wsd import WSD
 from lrstudy.schedules.wsds import WSDS
 
@@ -27,10 +38,21 @@ __all__ = [
     "Constant",
     "Cosine",
     "CyclicCosine",
+    "Exponential",
+    "Infinite",
+    "InverseSqrt",
     "Linear",
+    "Noam",
+    "OneCycle",
     "Polynomial",
+    "Power",
+    "Rewarmed",
+    "Rex",
+    "Sampled",
     "Schedule",
     "ScheduleError",
+    "StepDecay",
+    "Tabulated",
     "from_dict",
     "stack",
     "steps_from_fraction",

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ class Schedule(abc.ABC):
     checked, and one program serves them all under ``jax.jit`` and ``jax.vmap``. A field that counts steps may hold a
     float array, so that a gradient with respect to it exists.
     """
+
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold an array of numbers where other fields hold a number."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -117,12 +120,16 @@ def check_names(cls: type[Schedule], names: Iterable[str]) -> None:
 
 
 def concrete(schedule: Schedule, name: str) -> Any:
-    """A field as plain Python data; zero-dimensional arrays become numbers, tuples lists.
+    """A field as plain Python data; zero-dimensional arrays become numbers, tuples lists, schedules dictionaries.
 
     Raises:
         ScheduleError: for a tracer and for an array of more than one number.
     """
     value = getattr(schedule, name)
+    if isinstance(value, Schedule):
+        return value.to_dict()
+    if name in type(schedule).tables and is_array(value) and not isinstance(value, Tracer) and value.ndim == 1:
+        return np.asarray(value).tolist()
     if isinstance(value, tuple):
         return [_plain(type(schedule).__name__, name, element) for element in value]
     return _plain(type(schedule).__name__, name, value)

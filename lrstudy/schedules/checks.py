@@ -168,6 +168,30 @@ def ints(schedule: object, name: str, rule: str) -> list[float]:
     return values
 
 
+def numbers(schedule: object, name: str, allowed: Range, count: int) -> list[float]:
+    """Checks a sequence of so many numbers; stores it as a tuple of floats, returns its values or UNKNOWNs.
+
+    A one-dimensional array is taken apart: each element is a leaf of its own.
+
+    Args:
+        schedule: the schedule under construction.
+        name: the field.
+        allowed: what every element must be in; its rule speaks of the sequence.
+        count: of its elements.
+
+    Raises:
+        ScheduleError: for another type, another number of elements or an element that is not such a number.
+    """
+    owner, given = type(schedule).__name__, getattr(schedule, name)
+    elements = _elements(given)
+    if len(elements) != count:
+        fail(owner, name, allowed.rule, given)
+    values = [_number(owner, name, element, allowed, given) for element in elements]
+    kept = (e if is_array(e) else v for e, v in zip(elements, values, strict=True))
+    store(schedule, name, tuple(kept))
+    return values
+
+
 def choice(schedule: object, name: str, names: Collection[str]) -> None:
     """Checks that a field is one of `names`.
 
@@ -197,6 +221,16 @@ def _int(owner: str, name: str, element: Any, kind: str, given: object) -> float
     if value >= STEP_LIMIT:
         fail(owner, name, "less than 2**31 - 1", given)
     return value
+
+
+def _number(owner: str, name: str, element: Any, allowed: Range, given: object) -> float:
+    """`element` as a Python float in `allowed`, or UNKNOWN for an array."""
+    if not isinstance(element, _NUMBERS) or isinstance(element, bool):
+        return _unknown(owner, name, element, allowed.rule, given)
+    value = element.item() if isinstance(element, np.generic) else element
+    if not max(allowed.low, -LARGEST) <= value <= min(allowed.high, LARGEST):
+        fail(owner, name, allowed.rule, given)
+    return float(value)
 
 
 def _unknown(owner: str, name: str, element: Any, kind: str, given: object) -> float:

@@ -124,6 +124,18 @@ def rex(u: jax.Array, v: jax.Array, peak: Number, end: Number, *, d: Number) -> 
     return between(u, v, keep * u / scale, v / scale, peak, end)
 
 
+def inverse_sqrt(u: jax.Array, v: jax.Array, peak: Number, end: Number, *, timescale: Number) -> jax.Array:
+    """``peak + (end - peak) h(u) / h(1)``, ``h(u) = 1 / sqrt(1 + timescale u) - 1``, timescale > 0.
+
+    The cooldown of "Beyond cosine decay" (arXiv:2503.02844); no decay of `SHAPES`, for it is steep at neither end.
+    """
+    root, whole = jnp.sqrt(1 + timescale * u), jnp.sqrt(1 + timescale)
+    # h(u) / h(1) and its complement without the subtraction of neighbours: both are fractions of positive terms.
+    fallen = timescale * u / (root * (1 + root)) / (timescale / (whole * (1 + whole)))
+    left = timescale * v / (root * (root + whole)) / (timescale / (1 + whole))
+    return between(u, v, fallen, left, peak, end)
+
+
 SHAPES: dict[str, Shape] = {
     "linear": Shape(linear),
     "cosine": Shape(cosine),

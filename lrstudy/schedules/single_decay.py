@@ -46,12 +46,19 @@ class SingleDecay(Warmed):
         """The step at which the decay begins and the rate is still `peak`."""
         return self.warmup_steps
 
+    def decay_stop(self) -> Steps:
+        """The first step at which the rate is the end rate."""
+        return self.total_steps - (self.endpoint == "inclusive")
+
+    def end_rate(self) -> Number:
+        """The rate after the decay."""
+        return self.end
+
     @abc.abstractmethod
     def decayed(self, over: jax.Array, left: jax.Array) -> jax.Array:
         """The rate inside the decay, from the shares of it that are over and left, both in (0, 1)."""
 
     def rate(self, step: jax.Array) -> jax.Array:
         """Implements `Schedule.rate`."""
-        stop = self.total_steps - (self.endpoint == "inclusive")
-        rates = (self.peak, self.end)
-        return self.warmed(step, decay(step, self.decay_start(), stop, rates, self.decayed))
+        rates = (self.peak, self.end_rate())
+        return self.warmed(step, decay(step, self.decay_start(), self.decay_stop(), rates, self.decayed))

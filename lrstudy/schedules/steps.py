@@ -102,9 +102,48 @@ def traced_share(fraction: Number, total_steps: Steps) -> jax.Array:
     return millionths * millions + lax.div(high, thousand) + carry
 
 
+def scaled_division(over: Steps, parts: Steps, whole: Steps) -> tuple[jax.Array, jax.Array]:
+    """Quotient and rest of ``over * parts / whole``, exact although the product may pass 2**31.
+
+    Args:
+        over: int32 in [0, whole], any shape (or floats, for gradients).
+        parts: int32, at least 0.
+        whole: int32, at least 1.
+
+    Returns:
+        The quotient in [0, parts] and the rest in [0, whole): int32, or floats where an argument is; of the broadcast
+        shape of the arguments.
+    """
+    arguments = [jnp.asarray(value) for value in (over, parts, whole)]
+    if any(jnp.issubdtype(value.dtype, np.floating) for value in arguments):
+        over, parts, whole = (real(value) for value in arguments)
+        quotient = lax.stop_gradient(jnp.floor(over * parts / whole))
+        return quotient, over * parts - quotient * whole
+    over, parts, whole = jnp.broadcast_arrays(*(value.astype(jnp.uint32) for value in arguments))
+
+    def carried(quotient: jax.Array, rest: jax.Array) -> tuple[jax.Array, jax.Array]:
+        full = rest >= whole
+        return quotient + full, rest - jnp.where(full, whole, 0)
+
+    def bit(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        # Long division: both double, then the next bit of `parts` adds `over`; no rest passes 2**32.
+        quotient, rest = carried(2 * carry[0], 2 * carry[1])
+        added = jnp.where((parts >> (30 - i).astype(jnp.uint32)) & 1, over, 0)
+        return carried(quotient, rest + added)
+
+    zero = jnp.zeros(whole.shape, jnp.uint32)
+    quotient, rest = lax.fori_loop(0, 31, bit, (zero, zero))
+    return quotient.astype(jnp.int32), rest.astype(jnp.int32)
+
+
 def real(number: Number) -> jax.Array:
     """`number` in the float type of schedules: float32, or float64 under x64."""
     return jnp.asarray(number, jnp.result_type(float))
+
+
+def opaque(number: Number) -> jax.Array:
+    """`real`, hidden from the compiler, which would turn the division by a constant into a product and round anew."""
+    return lax.optimization_barrier(real(number))
 
 
 def canonical(leaf: Number) -> jax.Array:

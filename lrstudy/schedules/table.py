@@ -9,8 +9,19 @@ from lrstudy.schedules.checks import fail, one_of
 from lrstudy.schedules.constant import Constant
 from lrstudy.schedules.cosine import Cosine
 from lrstudy.schedules.cyclic_cosine import CyclicCosine
+from lrstudy.schedules.exponential import Exponential
+from lrstudy.schedules.infinite import Infinite
+from lrstudy.schedules.inverse_sqrt import InverseSqrt
 from lrstudy.schedules.linear import Linear
+from lrstudy.schedules.noam import Noam
+from lrstudy.schedules.one_cycle import OneCycle
 from lrstudy.schedules.polynomial import Polynomial
+from lrstudy.schedules.power import Power
+from lrstudy.schedules.rewarmed import Rewarmed
+from lrstudy.schedules.rex import Rex
+from lrstudy.schedules.sampled import Sampled
+from lrstudy.schedules.step_decay import StepDecay
+from lrstudy.schedules.tabulated import Tabulated
 from lrstudy.schedules.wsd import WSD
 from lrstudy.schedules.wsds import WSDS
 
@@ -22,6 +33,17 @@ TABLE: dict[str, type[Schedule]] = {
     "WSD": WSD,
     "WSDS": WSDS,
     "CyclicCosine": CyclicCosine,
+    "Exponential": Exponential,
+    "StepDecay": StepDecay,
+    "OneCycle": OneCycle,
+    "InverseSqrt": InverseSqrt,
+    "Noam": Noam,
+    "Power": Power,
+    "Rex": Rex,
+    "Infinite": Infinite,
+    "Rewarmed": Rewarmed,
+    "Sampled": Sampled,
+    "Tabulated": Tabulated,
 }
 
 
@@ -46,7 +68,7 @@ def from_dict(data: Mapping[str, Any]) -> Schedule:
     """
     if not isinstance(data, Mapping):
         fail("from_dict", "data", "a mapping with the key 'name'", data)
-    arguments = dict(data)
+    arguments = {name: from_dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
     name, version = arguments.pop("name", None), arguments.pop("version", VERSION)
     if not isinstance(name, str) or name not in TABLE:
         fail("from_dict", "name", one_of(TABLE, name), name)

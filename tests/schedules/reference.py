@@ -1,11 +1,12 @@
 """Every schedule once more, as its formula reads: plain floats, one step at a time, no care for rounding."""
 
-import fractions
 import math
 
 import numpy as np
 
 from lrstudy.schedules import Schedule
+
+from .formulas import FORMULAS, rex_sampled, share
 
 PADDED = 512
 
@@ -15,11 +16,6 @@ def rates(schedule: Schedule, steps) -> np.ndarray:
     steps = np.asarray(steps)
     blocks = [np.resize(block, PADDED) for block in np.split(steps, range(PADDED, len(steps), PADDED))]
     return np.concatenate([np.asarray(schedule(block)) for block in blocks])[: len(steps)]
-
-
-def share(fraction: float, total: int) -> int:
-    """Half-up rounding of the decimal that was written, in exact arithmetic."""
-    return math.floor(fractions.Fraction(str(fraction)) * total + fractions.Fraction(1, 2))
 
 
 def multiplier(shape: str, u: float, r: float, power: float, d: float) -> float:
@@ -49,6 +45,8 @@ def curve(schedule: Schedule, u: float, r: float) -> float:
     name = type(schedule).__name__
     if name in ("WSD", "WSDS"):
         return multiplier(schedule.shape, u, r, schedule.power, schedule.d)
+    if name in ("Exponential", "Rex"):
+        return multiplier(name.lower(), u, r, 0, getattr(schedule, "d", 0))
     if name == "Cosine":
         return r + (1 - r) * ((1 + math.cos(math.pi * u)) / 2) ** schedule.exponent
     if name == "Polynomial":
@@ -71,13 +69,20 @@ def decay_start(schedule: Schedule, begin: int, end: int, cycle: int) -> int:
 
 def expected(schedule: Schedule, step: int) -> float:
     """The rate at one step, in float64."""
-    step = max(step, 0)
+    step, name = max(step, 0), type(schedule).__name__
+    if name in FORMULAS:
+        return FORMULAS[name](schedule, step)
+    if getattr(schedule, "samples", None):
+        return rex_sampled(schedule, step)
     ends = getattr(schedule, "ends", (getattr(schedule, "total_steps", math.inf),))
     cycle = min(sum(step >= end for end in ends), len(ends) - 1)
     begin = (0, *ends)[cycle]
     peak = schedule.peak * getattr(schedule, "peak_decay", 1) ** cycle
     last = getattr(schedule, "end", 0.0)
     last = 0.1 * schedule.peak if last is None else last
+    if getattr(schedule, "half_life", None):
+        length = schedule.total_steps - schedule.warmup_steps - (schedule.endpoint == "inclusive")
+        last = peak * 2 ** (-length / schedule.half_life)
     rising = schedule.rewarmup_steps if cycle else schedule.warmup_steps
     if step - begin < rising:
         low = last if cycle else schedule.init_value

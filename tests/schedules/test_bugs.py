@@ -12,8 +12,11 @@ from lrstudy.schedules import (
     Constant,
     Cosine,
     CyclicCosine,
+    Infinite,
     Linear,
+    OneCycle,
     Polynomial,
+    Power,
     ScheduleError,
     steps_from_fraction,
 )
@@ -125,3 +128,25 @@ def test_hugging_face_siblings_disagree_by_one_step():
         np.testing.assert_array_equal(rates(schedule, [0, 10, 100]), [0, 1, 0.25])
         np.testing.assert_allclose(rates(schedule, range(10)), np.arange(10) / 10, rtol=0, atol=1e-7)
         assert rates(schedule, [99]) > 0.25
+
+
+def test_levanter_power_counts_tokens_in_int32():
+    # 1024 sequences of 4096 tokens pass 2**31 tokens at step 512.
+    schedule = Power(batch_size=1024, sequence_length=4096)
+    values = np.asarray(jax.jit(lambda s, t: s(t))(schedule, jnp.asarray([511, 512, 513, 1000, 10_000, 1_000_000])))
+    assert np.isfinite(values).all()
+    assert (np.diff(values) <= 0).all()
+    np.testing.assert_allclose(values[-1], 1024 * 4 * (1e6 * 1024 * 4096) ** -0.51, rtol=1e-6)
+
+
+def test_optax_one_cycle_of_a_tiny_run_is_nan():
+    assert np.isfinite(rates(OneCycle(1.0, 3, pct_final=None), range(5))).all()
+    with pytest.raises(ScheduleError, match=r"^OneCycle: pct_start must be such that"):
+        OneCycle(1.0, 1, pct_final=None)
+    with pytest.raises(ScheduleError, match=r"^OneCycle: total_steps must be such that"):
+        OneCycle(1.0, 3)
+
+
+def test_infinite_reference_divides_zero_by_zero_and_falls_below_its_end():
+    schedule = Infinite(3e-4, 1.65e-4, cooldown_end=40, anneal_start=40, anneal_end=60, end=3e-5)
+    np.testing.assert_array_equal(rates(schedule, [0, 60, 61, 10_000]), np.float32([3e-4, 3e-5, 3e-5, 3e-5]))

@@ -1,5 +1,7 @@
 """Every bad argument, word for word."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +14,20 @@ from lrstudy.schedules import (
     Constant,
     Cosine,
     CyclicCosine,
+    Exponential,
+    Infinite,
+    InverseSqrt,
     Linear,
+    Noam,
+    OneCycle,
     Polynomial,
+    Power,
+    Rewarmed,
+    Rex,
+    Sampled,
     ScheduleError,
+    StepDecay,
+    Tabulated,
     steps_from_fraction,
 )
 
@@ -47,7 +60,14 @@ def test_too_many_steps_for_int32():
     assert Linear(1.0, 2**31 - 2)(2**31 - 2) == 0
 
 
+FACTORS = "a sequence of finite positive numbers, one for each of boundaries"
+PEAKS = "a finite positive number, or one for each of boundaries"
+RATES = "a sequence of at least two finite rates, none below 0"
+NODES = "such that 0 < pct_start < pct_final < 1 and the boundaries differ by at least one step"
+ROOM_OF_TOKENS = "in (0, total_tokens - warmup_tokens]"
 RUN = {"peak": 1.0, "total_steps": 100}
+TOKENS = {"batch_size": 8, "sequence_length": 16}
+COOLED = {"peak": 1.0, "constant": 0.5, "cooldown_end": 9, "end": 0.1}
 VALUES = [
     (Constant, {"peak": 1.0, "warmup_steps": -1}, "warmup_steps", "a non-negative int"),
     (Constant, {"peak": 1.0, "warmup_steps": 2.5}, "warmup_steps", "a non-negative int"),
@@ -120,12 +140,63 @@ VALUES = [
     (CyclicCosine, {"peak": 1.0, "ends": [100], "peak_decay": 0}, "peak_decay", "in (0, 1]"),
     (CyclicCosine, {"peak": 1.0, "ends": [100], "peak_decay": 1.5}, "peak_decay", "in (0, 1]"),
     (CyclicCosine, {"peak": 1.0, "ends": [100], "end": 1.5}, "end", "in [0, peak]"),
+    (Exponential, {**RUN, "end": 0.0}, "end", "positive for exponential decay"),
+    (Exponential, {**RUN, "end": 0.1, "half_life": 5.0}, "end", "left out if half_life is given"),
+    (Exponential, {**RUN, "half_life": 0}, "half_life", POSITIVE),
+    (Rex, {**RUN, "d": 1.0}, "d", "in [0, 1)"),
+    (Rex, {**RUN, "samples": 0}, "samples", "a positive int"),
+    (StepDecay, {"peak": 1.0, "boundaries": [5, 5]}, "boundaries", ENDS),
+    (StepDecay, {"peak": 1.0, "boundaries": [5], "gamma": 0}, "gamma", POSITIVE),
+    (StepDecay, {"peak": 1.0, "boundaries": [5], "warmup_steps": 6}, "warmup_steps", "in [0, boundaries[0]]"),
+    (StepDecay, {"peak": 1.0, "boundaries": [5, 9], "factors": [0.1]}, "factors", FACTORS),
+    (StepDecay, {"peak": 1.0, "boundaries": [5], "factors": [0.0]}, "factors", FACTORS),
+    (StepDecay, {"peak": 1.0, "boundaries": [5], "factors": 0.5}, "factors", FACTORS),
+    (OneCycle, {**RUN, "pct_start": 0.0}, "pct_start", "in (0, 1)"),
+    (OneCycle, {**RUN, "pct_start": 0.9}, "pct_final", NODES),
+    (OneCycle, {**RUN, "div": 0.5}, "div", "at least 1"),
+    (InverseSqrt, {"peak": 1.0, "timescale": 0}, "timescale", POSITIVE),
+    (InverseSqrt, {"peak": 1.0, "end": 2.0}, "end", "in [0, peak]"),
+    (Noam, {"model_width": 0, "warmup_steps": 5}, "model_width", "a positive int"),
+    (Noam, {"model_width": 8, "warmup_steps": 0}, "warmup_steps", "a positive int"),
+    (Power, {**TOKENS, "b": 0.5}, "b", "below 0"),
+    (Power, {**TOKENS, "a": 0}, "a", POSITIVE),
+    (Power, {**TOKENS, "batch_size": 1.5}, "batch_size", "a positive int"),
+    (Power, {**TOKENS, "warmup_tokens": -1}, "warmup_tokens", "at least 0"),
+    (Power, {**TOKENS, "decay_tokens": 1e8}, "total_tokens", "given if decay_tokens is"),
+    (Power, {**TOKENS, "total_tokens": 2e9, "decay_tokens": 2e9}, "decay_tokens", ROOM_OF_TOKENS),
+    (Infinite, {**COOLED, "constant": 2.0}, "constant", "in (0, peak]"),
+    (Infinite, {**COOLED, "end": 0.6}, "end", "in (0, constant]"),
+    (Infinite, {**COOLED, "warmup_steps": 9}, "warmup_steps", "in [0, cooldown_end)"),
+    (Infinite, {**COOLED, "cooldown": "sine"}, "cooldown", "one of ['cosine', 'inv_sqrt', 'linear']"),
+    (Infinite, {**COOLED, "anneal_start": 20}, "anneal_end", "given if and only if anneal_start is"),
+    (Infinite, {**COOLED, "anneal_start": 8, "anneal_end": 20}, "anneal_start", "at least cooldown_end"),
+    (Infinite, {**COOLED, "anneal_start": 20, "anneal_end": 20}, "anneal_end", "more than anneal_start"),
+    (Rewarmed, {"peaks": [1.0], "boundaries": [5, 9]}, "peaks", PEAKS),
+    (Rewarmed, {"peaks": [1.0, 0.0], "boundaries": [5, 9]}, "peaks", PEAKS),
+    (Rewarmed, {"peaks": 1.0, "boundaries": [5], "end_ratio": 1.5}, "end_ratio", "in [0, 1]"),
+    (Rewarmed, {"peaks": 1.0, "boundaries": [5], "start_value": 1.5}, "start_value", "in [0, peaks[0]]"),
+    (
+        Rewarmed,
+        {"peaks": 1.0, "boundaries": [5, 7], "warmup_fraction": 0.8},
+        "warmup_fraction",
+        "such that every stage is longer than its warmup",
+    ),
+    (Sampled, {"schedule": Constant(1.0), "total_steps": 4, "samples": 5}, "samples", "in [1, total_steps]"),
+    (Sampled, {"schedule": 1.0, "total_steps": 4, "samples": 2}, "schedule", "a schedule"),
+    (Tabulated, {"values": [1.0]}, "values", RATES),
+    (Tabulated, {"values": [1.0, -1.0]}, "values", RATES),
+    (Tabulated, {"values": [1.0, NAN]}, "values", RATES),
+    (Tabulated, {"values": "fast"}, "values", RATES),
+    (Tabulated, {"values": [1.0, 0.0], "total_steps": 1}, "total_steps", "an int of at least 2"),
+    (Tabulated, {"values": [1.0, 0.0], "mode": "cubic"}, "mode", "one of ['linear', 'hold']"),
 ]
 
 
 @pytest.mark.parametrize(("cls", "arguments", "name", "rule"), VALUES)
 def test_values(cls, arguments, name, rule):
-    assert_refused(lambda: cls(**arguments), f"{cls.__name__}: {name} must be {rule}, got {arguments.get(name)!r}")
+    default = next((f.default for f in dataclasses.fields(cls) if f.name == name), None)
+    given = arguments.get(name, None if default is dataclasses.MISSING else default)
+    assert_refused(lambda: cls(**arguments), f"{cls.__name__}: {name} must be {rule}, got {given!r}")
 
 
 def test_a_default_that_breaks_the_rule_of_the_shape():

@@ -49,7 +49,9 @@ def test_lanes_equal_the_schedules_alone(shape, together):
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_class_stacks(name, together):
     alone = rates(ALL[name], STEPS)
-    np.testing.assert_array_max_ulp(np.asarray(together[name]), np.stack([alone] * 3), maxulp=1)
+    # A vector loop has exponentials, logarithms and reciprocal roots of its own, each good to two units.
+    ulps = 4 if name.startswith(("Power", "Exponential-half-life", "Noam")) else 1
+    np.testing.assert_array_max_ulp(np.asarray(together[name]), np.stack([alone] * 3), maxulp=ulps)
 
 
 def test_leaves_are_arrays_of_the_types_that_programs_use():

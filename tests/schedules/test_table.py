@@ -13,7 +13,20 @@ import pytest
 
 import lrstudy
 from lrstudy import schedules
-from lrstudy.schedules import TABLE, WSD, WSDS, Constant, Schedule, ScheduleError, from_dict, stack, to_dict
+from lrstudy.schedules import (
+    TABLE,
+    WSD,
+    WSDS,
+    Constant,
+    Infinite,
+    Sampled,
+    Schedule,
+    ScheduleError,
+    Tabulated,
+    from_dict,
+    stack,
+    to_dict,
+)
 
 from .cases import ALL, STYLES
 from .reference import rates
@@ -94,7 +107,7 @@ def test_a_wsd_branches_from_its_trunk(length, style):
     assert schedule(step + 1) < trunk(step + 1)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("WSD-")])
+@pytest.mark.parametrize("name", [name for name in ALL if name.partition("-")[0] not in ("WSD", "Infinite")])
 def test_the_others_have_no_trunk(name):
     assert ALL[name].trunk() is None
 
@@ -110,3 +123,27 @@ def test_importing_and_planning_start_no_backend():
     root = Path(lrstudy.__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def test_an_annealed_infinite_run_branches_from_the_endless_one():
+    endless = Infinite(3e-3, 1e-3, warmup_steps=5, cooldown_end=20, end=1e-4)
+    annealed = dataclasses.replace(endless, anneal_start=50, anneal_end=80)
+    assert endless.trunk() is None
+    assert annealed.trunk() == (endless, 50)
+    np.testing.assert_array_equal(rates(annealed, range(51)), rates(endless, range(51)))
+    assert annealed(51) < endless(51)
+
+
+def test_a_schedule_of_a_schedule_is_written_whole():
+    data = Sampled(WSD(1.0, 100, decay_steps=10), 100, 4).to_dict()
+    assert data["schedule"]["name"] == "WSD"
+    assert from_dict(json.loads(json.dumps(data))) == Sampled(WSD(1.0, 100, decay_steps=10), 100, 4)
+
+
+def test_a_table_is_one_leaf():
+    table = Tabulated(np.linspace(1, 0, 1000))
+    assert len(jax.tree.leaves(table)) == 2
+    assert from_dict(json.loads(json.dumps(table.to_dict()))) == table
+    assert hash(Tabulated([1.0, 0.0])) == hash(Tabulated(np.float32([1, 0])))
+    assert Tabulated([1.0, 0.0]) != Tabulated([1.0, 0.5])
+    assert Tabulated([1.0, 0.0]) != WSD(1.0, 10, decay_steps=1)

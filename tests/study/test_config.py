@@ -1,11 +1,14 @@
 import dataclasses
+import json
 
 import jax
 import pytest
 
+from lrstudy.study import choices
 from lrstudy.study.choices import Choice, choice
 from lrstudy.study.config import RunConfig, default_model, resolve, schedule_of, trunk_of, with_value
 from lrstudy.study.errors import ConfigError
+from tests.schedules.cases import ALL
 
 BASE = RunConfig(
     task=choice("task", "digits"),
@@ -142,3 +145,9 @@ def test_unknown_names_suggest_the_nearest():
 def test_an_argument_without_default_must_be_given():
     with pytest.raises(ConfigError, match=r"schedule\.peak must be given for Cosine"):
         resolve(dataclasses.replace(BASE, schedule=Choice("Cosine")))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "Sampled"])
+def test_every_schedule_is_rebuilt_from_the_columns_of_its_run(name):
+    columns = choices.columns_of("schedule", type(ALL[name]).__name__, ALL[name])
+    assert schedule_of(json.loads(json.dumps(columns))) == ALL[name]
