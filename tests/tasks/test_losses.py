@@ -38,7 +38,10 @@ def river(task, params, batch):
     return (task.curvature / 2 * (y - np.sin(x)) ** 2 - task.slope * x).mean()
 
 
-REFERENCE = {f.__name__: f for f in (bigram, digits, quadratic, river, text)} | {"mixed_text": text}
+REFERENCE = {f.__name__: f for f in (bigram, digits, quadratic, river, text)} | {
+    "mixed_text": text,
+    "continual_digits": digits,
+}
 
 
 @pytest.mark.parametrize("name", TASKS)
