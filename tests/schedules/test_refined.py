@@ -43,6 +43,16 @@ def test_the_running_median_is_continued_by_reflection():
     np.testing.assert_array_equal(smoothed(norms, 0.3), [5, 5, 2, 8, 3, 7, 4, 6, 5, 6])
 
 
+def test_the_beginning_is_continued_by_its_first_value():
+    # A mirror would put 2 where the first of the growing norms is held.
+    assert smoothed(np.arange(1.0, 11), 0.5)[0] == 1
+
+
+def test_equal_norms_give_a_line_however_they_are_treated():
+    table = refined([7.0] * 12, points=51)
+    np.testing.assert_allclose(table.values, np.linspace(1, 0, 51), rtol=0, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("smoothing", "count", "width"), [(0.1, 10_000, 1001), (0.1, 100, 11), (0.1, 10, 1), (0.58, 100, 59), (0, 50, 1)]
 )
