@@ -17,8 +17,12 @@ def panels() -> dict:
     return {axes.get_title(loc="left"): axes for axes in gallery.schedules().axes}
 
 
-def test_every_row_of_the_table_has_a_panel_of_its_rates():
-    drawn = panels()
+@pytest.fixture(scope="module")
+def drawn():
+    return panels()
+
+
+def test_every_row_of_the_table_has_a_panel_of_its_rates(drawn):
     assert list(drawn) == list(TABLE)
     steps = np.arange(gallery.LAST + 1)
     for name, axes in drawn.items():
@@ -38,9 +42,9 @@ def test_another_row_is_another_panel(monkeypatch):
     ("name", "marks"),
     [("Constant", [10]), ("WSD", [10, 80, 100]), ("StepDecay", [10, 30, 60, 90]), ("Infinite", [10, 40, 75, 100])],
 )
-def test_lines_stand_where_phases_end(name, marks):
+def test_lines_stand_where_phases_end(name, marks, drawn):
     assert gallery.marks(gallery.example(name)) == marks
-    lines = panels()[name].lines[1:]
+    lines = drawn[name].lines[1:]
     assert [line.get_xdata()[0] for line in lines] == marks
 
 
