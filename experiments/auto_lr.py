@@ -152,7 +152,7 @@ def _grid(base: RunConfig, sizes: Sizes, seeds: Sequence[int]) -> Part:
 
 def _hypergradient(base: RunConfig, sizes: Sizes, seeds: Sequence[int], inner: str) -> Part:
     own = {"b2": 0.99} if inner == "adam" else {}
-    optimizer = choice("optimizer", "hypergradient", inner=inner, kind="cos", beta=BETA, **own)
+    optimizer = choice("optimizer", "hypergradient", inner=inner, kind="cos", beta=BETA, low=1e-6, **own)
     rates = (sizes.good / 10, sizes.good)
     return Part(dataclasses.replace(base, optimizer=optimizer), [axis("schedule.peak", rates), axis("seed", seeds)])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lrstudy.schedules import Constant
 from lrstudy.study.autolrs import Trial
-from lrstudy.study.config import Run, make_transform
+from lrstudy.study.config import Run, eval_params, make_transform
 from lrstudy.tasks.base import Data
 from lrstudy.training import checkpoint, lanes
 from lrstudy.training.program import (
@@ -47,7 +47,7 @@ class Engine:
 
 def make_engine(run: Run, executor: lanes.Executor = "auto") -> Engine:
     """The engine of a run and of all that differ from it in numbers alone."""
-    program = make_program(functools.partial(make_transform, run))
+    program = make_program(functools.partial(make_transform, run), eval_params(run))
     return Engine(lanes.spread(program, executor), jax.device_put(run.task.load()))
 
 

@@ -68,8 +68,8 @@ def test_noise_is_averaged(smoothing):
     rng = np.random.default_rng(0)
     x = np.arange(400.0)
     losses = curve(2.0, -0.02, 0.5, x) + 0.1 * rng.standard_normal(400)
-    # The last two hundred points alone, whose curve is within 0.04 of the asymptote, know it to 0.1 / sqrt(200) = 0.007;
-    # the parabola of the smoothing is a model error of the size of the fall itself.
+    # The last 200 points alone, whose curve is within 0.04 of the asymptote, know it to 0.1 / sqrt(200) = 0.007; the
+    # parabola of the smoothing is a model error of the size of the fall itself.
     assert forecast(losses, 4000, smoothing=smoothing) == pytest.approx(0.5, abs=0.03 if smoothing == "none" else 0.5)
 
 

@@ -44,14 +44,14 @@ def in_turn(proposals, count, losses=loss_at):
     return rates
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_without_a_kappa_asking_at_once_is_asking_in_turn(seed):
     at_once = Proposals(LOW, HIGH, seed=(seed,)).ask(10)
     assert in_turn(Proposals(LOW, HIGH, seed=(seed,)), 10) == at_once
     assert in_turn(Proposals(LOW, HIGH, seed=(seed,)), 10, lambda rate: np.inf if rate > 0.01 else rate) == at_once
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_million_deviations_are_pure_exploration(seed):
     """Sequential search with the authors' kappa goes where the variance is largest, to a millionth of the means' range.
 
@@ -128,7 +128,7 @@ def test_diverged_rates_count_as_the_worst_finite_one():
     for bad in losses.values():
         one, other = (Proposals(LOW, HIGH, kappa=1.0, seed=(4,)) for _ in range(2))
         in_turn(one, 6, lambda rate, bad=bad: bad if rate > 0.02 else loss_at(rate))
-        in_turn(other, 6, lambda rate: loss_at(rate))
+        in_turn(other, 6, loss_at)
         assert np.isfinite(one.ask(1)).all()
     only_bad = Proposals(LOW, HIGH, kappa=1.0, seed=(5,))
     assert len(set(in_turn(only_bad, 4, lambda _: np.inf))) == 4
@@ -138,5 +138,5 @@ def test_misuse_is_refused():
     proposals = Proposals(LOW, HIGH)
     with pytest.raises(ValueError, match=r"count must be in \[1, 257\], got 258"):
         proposals.ask(258)
-    with pytest.raises(ValueError, match="must have been asked for, got 0.5"):
+    with pytest.raises(ValueError, match=r"must have been asked for, got 0\.5"):
         proposals.tell([0.5], [1.0])
