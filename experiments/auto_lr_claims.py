@@ -131,8 +131,8 @@ def cost_table(task: str, records: Records) -> "pd.DataFrame":
     reference = float(np.mean(tuned(task, "Constant", records)))
     rows = []
     for method, (runs, losses) in found.items():
-        error = float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else np.nan
-        mean = float(np.mean(losses))
+        mean, known = float(np.mean(losses)), len(losses) > 1 and bool(np.isfinite(losses).all())
+        error = float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if known else np.nan
         costs = {"cost in runs": runs, "updates": round(runs * steps)}
         rows.append({"method": method, **costs, "mean": mean, "standard error": error, "over": mean / reference})
     return pd.DataFrame(rows).rename(columns={"over": "over the tuned constant"})
