@@ -123,7 +123,9 @@ def _digits(scale: Scale) -> RunConfig:
         task=choice("task", "digits", batch_size=32),
         schedule=choice("schedule", "Constant", peak=scale.digits.good),
         optimizer=choice("optimizer", "momentum"),
-        **_cadence(scale.digits.steps),
+        steps=scale.digits.steps,
+        record_every=_every(scale.digits),
+        evaluate_every=_every(scale.digits),
     )
 
 
@@ -136,13 +138,14 @@ def _text(scale: Scale) -> RunConfig:
         schedule=choice("schedule", "Constant", peak=scale.text.good),
         optimizer=choice("optimizer", "adamw", b2=0.99, weight_decay=0.0),
         clip_norm=1.0,
-        **_cadence(scale.text.steps),
+        steps=scale.text.steps,
+        record_every=_every(scale.text),
+        evaluate_every=_every(scale.text),
     )
 
 
-def _cadence(steps: int) -> dict[str, int]:
-    every = max(1, steps // 20)
-    return {"steps": steps, "record_every": every, "evaluate_every": every}
+def _every(sizes: Sizes) -> int:
+    return max(1, sizes.steps // 20)
 
 
 def _grid(base: RunConfig, sizes: Sizes, seeds: Sequence[int]) -> Part:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _UNITS = {"digits": "validation loss (nats)", "text": "validation loss (nats/byte)"}
 
 
+_SCALES = {"digits": "log", "text": "linear"}
+
+
 def autolrs_records(task: str, records: Records) -> Records:
     """AutoLRS's runs as records, so that what draws a run draws them."""
     import pandas as pd
@@ -46,7 +49,7 @@ def cost(task: str, records: Records) -> "Figure":
     for (_, row), colour, mark in zip(own.iterrows(), COLOURS[2:], "D^v", strict=False):
         axis.errorbar(row["updates"], row["mean"], row["standard error"], fmt=mark, color=colour, capsize=3,
                       label=row["method"])  # fmt: skip
-    axis.set(xlabel="updates spent in all", ylabel=f"final {_UNITS[task]}", yscale="log")
+    axis.set(xlabel="updates spent in all", ylabel=f"final {_UNITS[task]}", yscale=_SCALES[task])
     seeds = records.part(task).runs["seed"].nunique()
     axis.legend(fontsize=8, title=f"{bands(seeds)}; bars: standard error", title_fontsize=7)
     return figure
@@ -63,8 +66,10 @@ def curves(task: str, records: Records) -> "Figure":
     for low in (True, False):
         own = claims.hypergradient(task, records, low=low)
         found[f"hypergradient from {own.runs['schedule.peak'].iloc[0]:g}"] = own
-    figure = rate_and_metric(found, claims.METRIC, _UNITS[task], log=task == "digits", crop=True)
+    figure = rate_and_metric(found, claims.METRIC, _UNITS[task], log=_SCALES[task] == "log", crop=True)
+    # A cosine ends at zero, which has no place on this axis.
     figure.axes[0].set_yscale("log")
+    figure.axes[0].set_ylim(bottom=part.runs["schedule.peak"].min() / 10)
     return figure
 
 
@@ -89,4 +94,6 @@ def search(task: str, records: Records) -> "Figure":
 def grid(task: str, records: Records) -> "Figure":
     """Final loss of both schedules against their peaks."""
     losses = {name: claims.grid_losses(task, name, records) for name in ("Constant", "Cosine")}
-    return loss_against_rate(losses, f"final {_UNITS[task]}")
+    figure = loss_against_rate(losses, f"final {_UNITS[task]}")
+    figure.axes[0].set_yscale(_SCALES[task])
+    return figure

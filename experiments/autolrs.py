@@ -21,6 +21,7 @@ from lrstudy.study.autolrs_stages import Settings, Stage, found_schedule, update
 from lrstudy.study.choices import choice
 from lrstudy.study.command import Command
 from lrstudy.study.config import Run, RunConfig, resolve
+from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.main import FLAGS, OK, STOPPED, main, use_compilation_cache
@@ -115,7 +116,7 @@ def _run(command: Command) -> Run:
     given = next((name for name in FLAGS if name.startswith("config.schedule") and FLAGS[name].present), None)
     if given is not None:
         raise ConfigError(f"{given} must be left out: the schedule is what is found")
-    configs = [config for part in command.parts.values() for config in part.configs()]
+    configs = [config for part in static_parts(command.parts).values() for config in part.configs()]
     if len(configs) != 1:
         raise ConfigError(f"sweep must be left out: AutoLRS trains one run, got {len(configs)}")
     return resolve(configs[0])
