@@ -89,11 +89,10 @@ def test_every_recorded_rate_is_the_stages_and_every_candidates_first_its_own(wh
         assert stage.first_rates == tuple(float(np.float32(rate)) for rate in stage.rates)
 
 
-def test_two_programs_serve_all_stages_and_seeds(engine, whole):
+def test_two_programs_serve_all_stages_and_seeds(whole):
     """The candidates' and the single lane's."""
     stages, _ = whole
     assert [(s.mode, s.steps) for s in stages] == [("train", 25), ("train", 50), ("validation", 50), ("validation", 25)]
-    control(dataclasses.replace(SETTINGS, seed=9, max_rate=5.0), LaneTraining(bigram(seed=1), engine))
     own = make_engine(bigram())
     control(SETTINGS, LaneTraining(bigram(), own))
     control(dataclasses.replace(SETTINGS, seed=9, max_rate=5.0), LaneTraining(bigram(seed=1), own))
