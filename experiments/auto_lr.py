@@ -181,13 +181,14 @@ EXPERIMENT = Experiment(
             Figure(
                 f"{task}_cost",
                 f"{name}: final validation loss against all updates spent. Lines: the expected best of 1, 2, ... peaks "
-                "drawn from the grid; marks: methods that need no grid.",
+                "drawn from the grid, the best chosen seed by seed; marks: methods that need no grid.",
                 (task, f"{task}_hypergradient"),
                 functools.partial(views.cost, task),
             ),
             Figure(
                 f"{task}_curves",
-                f"{name}: the rate that was applied and the validation loss; the schedules at their best peaks.",
+                f"{name}: the rate that was applied (first seed) and the validation loss; the schedules at their best "
+                "peaks.",
                 (task, f"{task}_hypergradient"),
                 functools.partial(views.curves, task),
             ),

@@ -66,7 +66,9 @@ def curves(task: str, records: Records) -> "Figure":
     for low in (True, False):
         own = claims.hypergradient(task, records, low=low)
         found[f"hypergradient from {own.runs['schedule.peak'].iloc[0]:g}"] = own
-    figure = rate_and_metric(found, claims.METRIC, _UNITS[task], log=_SCALES[task] == "log", crop=True)
+    figure = rate_and_metric(
+        found, claims.METRIC, _UNITS[task], log=_SCALES[task] == "log", crop=_SCALES[task] == "linear"
+    )
     # A cosine ends at zero, which has no place on this axis.
     figure.axes[0].set_yscale("log")
     figure.axes[0].set_ylim(bottom=part.runs["schedule.peak"].min() / 10)
