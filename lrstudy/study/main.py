@@ -37,6 +37,7 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("executor", "auto", ["auto", "vmap", "map"], "how lanes are trained", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
+    flags.DEFINE_bool("keep_checkpoints", False, "keep them all, for runs that may start from them later", **module)
 
 
 def main(
@@ -137,7 +138,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     from lrstudy.study.workdir import read_json, write_json
 
     use_compilation_cache()
-    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, say)
+    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, FLAGS.keep_checkpoints, say)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}

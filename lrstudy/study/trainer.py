@@ -38,12 +38,14 @@ class Settings:
         executor: see ``lanes.spread``.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
+        keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
     """
 
     executor: lanes.Executor = "auto"
     checkpoint_seconds: float = 30.0
     checkpoint_steps: int = 0
+    keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
 
 
@@ -159,7 +161,7 @@ class GroupTrainer:
 
     @property
     def _kept_steps(self) -> Sequence[int]:
-        return self._group.kept_steps
+        return checkpoint.steps(self._folder) if self._settings.keep_checkpoints else self._group.kept_steps
 
     def _check_counts(self, restored: checkpoint.Restored) -> None:
         """The clock, each lane's step and its optimizer's count must be one number, or the data would not fit."""
