@@ -58,9 +58,9 @@ def test_a_round_draws_clients_without_repeating_and_their_own_examples():
     owner = np.empty(1437, int)
     for client, (row, size) in enumerate(zip(data["members"], data["sizes"], strict=True)):
         owner[row[:size]] = client
-    seen = set()
+    seen, batch = set(), jax.jit(task.batch)
     for step in range(20):
-        pixels, labels, weights = to_numpy(jax.jit(task.batch)(numbered, jnp.int32(1), jnp.int32(step)))
+        pixels, labels, weights = to_numpy(batch(numbered, jnp.int32(1), jnp.int32(step)))
         np.testing.assert_array_equal(pixels[..., 0].astype(int), labels)
         owners = owner[labels].reshape(5, -1)
         assert (owners == owners[:, :1]).all()
@@ -136,18 +136,10 @@ def test_the_pseudo_gradient_is_the_weighted_mean_of_the_clients(scale):
     state = fedhyper(1.0, kind="SL").init(c.params)
     state = state._replace(feedback=state.feedback._replace(client_scale=jnp.float32(scale)))
     (value, scalars), gradient = jax.jit(c.task.gradient)(c.params, batch, state)
-    alone = [
-        train_client(
-            c.task._cross_entropy,
-            c.params,
-            jax.tree.map(lambda x, i=i: x[i], batch[:2]),
-            feedback=NO_FEEDBACK,
-            learning_rate=c.task.learning_rate * scale,
-            momentum=c.task.momentum,
-            active=c.task.active,
-        )
-        for i in range(c.task.active)
-    ]
+    settings = {"learning_rate": c.task.learning_rate * scale, "momentum": c.task.momentum, "active": c.task.active}
+    train = functools.partial(train_client, c.task._cross_entropy, feedback=NO_FEEDBACK, **settings)
+    client = jax.jit(lambda batches: train(c.params, batches))
+    alone = [client(jax.tree.map(lambda x, i=i: x[i], batch[:2])) for i in range(c.task.active)]
     weights = np.asarray(batch[2], np.float64)
     changes = jax.tree.map(lambda *leaves: np.asarray(leaves, np.float64), *[change for change, *_ in alone])
     for found, own in zip(jax.tree.leaves(gradient), jax.tree.leaves(changes), strict=True):
