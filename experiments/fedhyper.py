@@ -43,7 +43,7 @@ class Scale:
 # with the digits in place of its data.
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale((201, 202), 6, clients=8, active=2, local_steps=2, width=8),
-    "cpu": Scale((201, 202, 203, 204, 205), 100),
+    "cpu": Scale((201, 202, 203, 204, 205, 206), 120),
     "gpu": Scale(tuple(range(201, 217)), 300, width=256),
     "paper": Scale((201, 202, 203), 500, clients=100, active=10, local_steps=94, batch_size=64, width=1024),
 }

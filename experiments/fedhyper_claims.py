@@ -1,4 +1,9 @@
-"""The claims of the FedHyper study: what is measured, and thresholds that were fixed before the run."""
+"""The claims of the FedHyper study: what is measured, and thresholds that were fixed before the run.
+
+On the development seeds (1, 2, 3) the raw product hardly moved a rate that was too low: it is the square of the change,
+some 0.005 at a round, so the factors of G, SL and CL stayed below 1.2, 1.3 and 1.01. The claims on raw products are the
+paper's all the same and are asked as they are.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,8 +19,8 @@ if TYPE_CHECKING:
 FORMS, PRODUCTS = ("G", "GM", "SL", "CL"), ("raw", "cosine")
 GOOD_RATE, LOW_RATE = 0.1, 0.01
 """Local rates: the best of FedAvg's on a grid of 0.01, 0.03, 0.1, 0.3 and 1 within a standard error, and a tenth."""
-TARGET = 0.8
-"""Validation accuracy that counts as reached."""
+TARGET = 0.9
+"""Validation accuracy that counts as reached: high enough that a lucky round does not reach it early."""
 ACCURACY = "validation_accuracy"
 
 
