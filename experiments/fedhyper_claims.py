@@ -2,7 +2,9 @@
 
 On the development seeds (1, 2, 3) the raw product hardly moved a rate that was too low: it is the square of the change,
 some 0.005 at a round, so the factors of G, SL and CL stayed below 1.2, 1.3 and 1.01. The claims on raw products are the
-paper's all the same and are asked as they are.
+paper's all the same and are asked as they are; at the sizes of the ``cpu`` preset a1, a3 and a4 fail for that reason.
+c3 fails too: at the good rate the raw products are large, SL's sum has no bounds (as published) and drives the clients
+to ten times their rate, from which some seeds recover late. With the cosine none of this happens.
 """
 
 from collections.abc import Callable
