@@ -80,6 +80,17 @@ def test_initial_parameters_and_losses_are_float32(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_gradient_is_like_the_parameters_and_comes_with_the_loss(name):
+    c = case(name)
+    batch = c.batch(0, 0)
+    (value, scalars), gradient = jax.jit(c.task.gradient)(c.params, batch, ())
+    # One program reads the loss alone, the other differentiates it: their sums may be ordered differently.
+    np.testing.assert_allclose(value, jax.jit(c.task.loss)(c.params, batch)[0], rtol=2e-6)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), gradient) == jax.tree.map(lambda x: (x.shape, x.dtype), c.params)
+    assert {(x.shape, x.dtype.name) for x in (value, *scalars.values())} == {((), "float32")}
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_evaluation_holds_the_objective_in_float32_scalars_of_the_parameters(name):
     c = case(name)
     evaluate = jax.jit(c.task.evaluate)
@@ -110,8 +121,8 @@ def test_lanes_of_tasks_are_the_tasks_alone(name):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *scaled)
 
     def measure(task, params):
-        batch = task.batch((), jnp.int32(2), jnp.int32(9))
-        return jax.grad(lambda p: task.loss(p, batch)[0])(params), task.evaluate(params, ())
+        batch = task.batch(c.data, jnp.int32(2), jnp.int32(9))
+        return task.gradient(params, batch, ())[1], task.evaluate(params, c.data)
 
     lanes = jax.jit(jax.vmap(measure, in_axes=(0, None)))(stacked, c.params)
     alone = jax.jit(measure)
@@ -137,7 +148,7 @@ def test_a_task_without_its_model_says_so(name):
         task.loss({}, jax.tree.map(jnp.asarray, case(name).batch(0, 0)))
 
 
-SIZES = {"bigram": 40, "digits": 50, "quadratic": 6, "river": 6, "text": 8 * 5}
+SIZES = {"bigram": 40, "digits": 50, "federated_digits": 3 * 2 * 5, "quadratic": 6, "river": 6, "text": 8 * 5}
 
 
 @pytest.mark.parametrize("name", TASKS)
