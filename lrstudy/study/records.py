@@ -92,7 +92,7 @@ class Records:
     @functools.cached_property
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every run, rebuilt from its columns."""
-        names = [name for name in self.runs.columns if name == "schedule" or name.startswith("schedule.")]
+        names = [name for name in self.runs.columns if name.startswith("schedule")]
         rows = self.runs[["run_id", *names]].to_dict("records")
         return {row.pop("run_id"): schedule_of({k: v for k, v in row.items() if not _missing(v)}) for row in rows}
 
@@ -122,15 +122,19 @@ def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def load(workdir: Workdir) -> Records:
+def load(workdir: Workdir, planned: Mapping[str, Any] | None = None) -> Records:
     """Reads a study from its folder.
+
+    Args:
+        workdir: the folder.
+        planned: what is read, as ``Plan.to_json`` gives it; ``None``: what ``plan.json`` says.
 
     Raises:
         StudyError: a file is missing or damaged.
     """
     import pandas as pd
 
-    plan = read_json(workdir.plan)
+    plan = planned or read_json(workdir.plan)
     if plan is None or not workdir.runs.is_file():
         raise StudyError(f"'{workdir.root}' holds no finished study")
     runs = read_table(workdir.runs)

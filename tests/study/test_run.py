@@ -11,7 +11,7 @@ from lrstudy.study.choices import choice
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Table
 from lrstudy.study.part import Part, axis
-from lrstudy.study.plan import make_plan
+from lrstudy.study.plan import Earlier, make_plan
 from lrstudy.study.probes import Probe
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
@@ -96,7 +96,7 @@ def test_a_second_launch_trains_nothing_and_a_grown_grid_only_what_is_new(tmp_pa
     again = launch(tmp_path, parts(seeds=(0,)))
     assert again.missing() == []
     begun = [group["runs"] for group in begun_groups(first.workdir).values()]
-    grown = make_plan(parts(seeds=(0, 1)), begun)
+    grown = make_plan(parts(seeds=(0, 1)), Earlier(begun))
     assert sum(len(g.runs) for g in grown.groups) == 2 * sum(len(g.runs) for g in first.plan.groups)
     launch(tmp_path, parts(seeds=(0, 1)), begun=begun)
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "metrics").iterdir()}
@@ -245,3 +245,14 @@ def test_a_grown_part_is_probed_again(tmp_path):
     for asked in ((0,), (0, 1), (0,)):
         own = launch(tmp_path, parts(seeds=asked, peaks=(1.0,)), experiment=experiment, begun=None)
         assert sorted(records_lib.load(own.workdir).probes["seeds"]["seed"]) == list(asked)
+
+
+def test_checkpoints_that_a_part_keeps_are_there_after_the_end(tmp_path):
+    """A probe that averages checkpoints must not train again; the newest two alone would not do."""
+    part = dataclasses.replace(parts(seeds=(0, 1), peaks=(1.0,))[""], kept_steps=(5, 10, 15, 40, 99))
+    part = part.overridden({"schedule": "Constant"}, {})
+    own = launch(tmp_path, {"": part})
+    (group,) = own.plan.groups
+    assert group.kept_steps == (5, 10, 15)
+    saved = {int(p.name) for p in (own.workdir.checkpoints / group.group_id).iterdir() if p.name.isdigit()}
+    assert saved == {5, 10, 15, 40}
