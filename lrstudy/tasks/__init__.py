@@ -6,6 +6,7 @@ Adding a task is one new file and one row of ``TABLE``.
 from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
 from lrstudy.tasks.digits import Digits
+from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.text import Text
@@ -13,9 +14,10 @@ from lrstudy.tasks.text import Text
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
     "digits": Digits,
+    "mixed_text": MixedText,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
     "text": Text,
 }
 
-__all__ = ["TABLE", "BigramTable", "CurvedRiver", "Digits", "NoisyQuadratic", "Task", "Text"]
+__all__ = ["TABLE", "BigramTable", "CurvedRiver", "Digits", "MixedText", "NoisyQuadratic", "Task", "Text"]
