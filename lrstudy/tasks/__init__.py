@@ -7,6 +7,8 @@ from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
 from lrstudy.tasks.digits import Digits
 from lrstudy.tasks.mixed_text import MixedText
+from lrstudy.tasks.noisy_digits import NoisyDigits
+from lrstudy.tasks.noisy_regression import NoisyRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.text import Text
@@ -15,9 +17,22 @@ TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
     "digits": Digits,
     "mixed_text": MixedText,
+    "noisy_digits": NoisyDigits,
+    "noisy_regression": NoisyRegression,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
     "text": Text,
 }
 
-__all__ = ["TABLE", "BigramTable", "CurvedRiver", "Digits", "MixedText", "NoisyQuadratic", "Task", "Text"]
+__all__ = [
+    "TABLE",
+    "BigramTable",
+    "CurvedRiver",
+    "Digits",
+    "MixedText",
+    "NoisyDigits",
+    "NoisyQuadratic",
+    "NoisyRegression",
+    "Task",
+    "Text",
+]
