@@ -10,6 +10,7 @@ from absl import flags
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Argument, Choice
 from lrstudy.study.config import PLAIN_FIELDS, default_model
+from lrstudy.study.derived import Parts, static_parts
 from lrstudy.study.errors import ConfigError, one_of
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.grid import parse_values
@@ -24,11 +25,11 @@ class Command:
 
     Attributes:
         preset: its name.
-        parts: of the preset, with the user's values and axes in place.
+        parts: of the preset, with the user's values and axes in place; what follows from records has none of its own.
     """
 
     preset: str
-    parts: Mapping[str, Part]
+    parts: Parts
 
 
 class _LeafParser(flags.ArgumentParser):
@@ -115,7 +116,7 @@ def define_flags(experiment: Experiment, argv: Sequence[str], values: flags.Flag
     """
     early = dict(_early(argv))
     preset = early.get("preset", "cpu")
-    for name, part in _preset_parts(experiment, preset).items():
+    for name, part in static_parts(_preset_parts(experiment, preset)).items():
         prefix = f"{name}." if name else ""
         for path, leaf in _leaves(part, prefix, early).items():
             parser = _NameParser(path) if leaf is None else _LeafParser(leaf)
@@ -126,8 +127,8 @@ def define_flags(experiment: Experiment, argv: Sequence[str], values: flags.Flag
 
 def read_command(experiment: Experiment, values: flags.FlagValues) -> Command:
     """The command that parsed flags express."""
-    parts = {}
-    for name, part in _preset_parts(experiment, values.preset).items():
+    parts = dict(_preset_parts(experiment, values.preset))
+    for name, part in static_parts(parts).items():
         prefix = f"{name}." if name else ""
         fixed = _given(values, f"{CONFIG}{prefix}", experiment, name)
         sweeps: dict[str, Axis] = {
@@ -137,7 +138,7 @@ def read_command(experiment: Experiment, values: flags.FlagValues) -> Command:
     return Command(values.preset, parts)
 
 
-def _preset_parts(experiment: Experiment, preset: str) -> Mapping[str, Part]:
+def _preset_parts(experiment: Experiment, preset: str) -> Parts:
     if preset not in experiment.presets:
         raise one_of("preset", preset, experiment.presets)
     return experiment.presets[preset]()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lrstudy.study.claims import Claim
-from lrstudy.study.part import Part
+from lrstudy.study.derived import Parts
 from lrstudy.study.probes import Probe
 from lrstudy.study.records import Records
 
@@ -67,7 +67,7 @@ class Experiment:
     name: str
     title: str
     question: str
-    presets: Mapping[str, Callable[[], Mapping[str, Part]]]
+    presets: Mapping[str, Callable[[], Parts]]
     paper: str = ""
     claims: Sequence[Claim] = ()
     probes: Sequence[Probe] = ()

@@ -1,5 +1,6 @@
 """``python -m experiments.<name>``: flags in, a study in a folder out, an exit code that says how it went."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -71,8 +72,7 @@ def _refuse(error: ConfigError) -> NoReturn:
 
 def _study(experiment: Experiment, command: Command) -> int:
     """Plans and does what the flags ask for; returns the exit code."""
-    from lrstudy.study.plan import make_plan, shard_of
-    from lrstudy.study.store import earlier
+    from lrstudy.study.derived import plan_ready
     from lrstudy.study.workdir import Workdir
 
     index, count = _shard(FLAGS.shard)
@@ -91,20 +91,31 @@ def _study(experiment: Experiment, command: Command) -> int:
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
-    plan = make_plan(command.parts, *(((), ()) if FLAGS.dry_run else earlier(workdir)))
+    if FLAGS.dry_run:
+        return _dry_run(command, workdir)
+    _check_apart(plan_ready(command.parts, workdir)[0], workdir)
+    with workdir.locked((index, count)):
+        return _train(experiment, command, workdir)
+
+
+def _dry_run(command: Command, workdir: Any) -> int:
+    """Prints what would be trained, from an empty folder."""
+    from lrstudy.study.derived import static_parts
+    from lrstudy.study.dry_run import describe
+    from lrstudy.study.plan import make_plan, shard_of
+
+    plan = make_plan(static_parts(command.parts))
     if FLAGS.workdir:
         _check_apart(plan, workdir)
-    if FLAGS.dry_run:
-        from lrstudy.study.dry_run import describe
-
-        print(describe(shard_of(plan, index, count)))
-        return OK
-    with workdir.locked((index, count)):
-        return _train(experiment, command, workdir, plan)
+    print(describe(shard_of(plan, *_shard(FLAGS.shard))))
+    for name in command.parts.keys() - plan.parts.keys():
+        print(f"part {name} follows from what is found and is planned then")
+    return OK
 
 
-def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) -> int:
+def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     """Trains what is missing and concludes."""
+    from lrstudy.study.derived import plan_ready
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import Launch, say
     from lrstudy.study.signals import StopRequest
@@ -113,7 +124,59 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
 
     use_compilation_cache()
     settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, say)
-    header = {
+    plan, _ = plan_ready(command.parts, workdir)
+    launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
+    concluded = {**plan.to_json(), "concluded": True}
+    files = (workdir.report, workdir.claims, workdir.runs)
+    if not launch.missing() and read_json(workdir.plan) == concluded and all(path.is_file() for path in files):
+        print(f"nothing to do: all {len(plan.runs())} runs are finished")
+        return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
+    with StopRequest() as stop:
+        write_json(workdir.config, _header(experiment, command, plan))
+        began = time.monotonic()
+        try:
+            launch = _stages(launch, command, stop)
+        except PreemptedError:
+            say(f"stopped after saving; the same command goes on from there ({workdir.root})")
+            return STOPPED
+        say(f"trained in {time.monotonic() - began:.0f} s")
+        plan = launch.plan
+        elsewhere = len(launch.missing(plan.groups)) if len(launch.share) < len(plan.groups) else 0
+        if elsewhere:
+            print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
+            return RUN_FAILED if launch.failures else OK
+        header = _header(experiment, command, plan)
+        write_json(workdir.config, header)
+        code = _conclude(experiment, workdir, header)
+        write_json(workdir.plan, {**plan.to_json(), "concluded": True})
+    return RUN_FAILED if launch.failures else code
+
+
+def _stages(launch: Any, command: Command, stop: Any) -> Any:
+    """Trains what is planned, then what follows from its records, until nothing further follows.
+
+    Returns:
+        The last launch, whose plan holds all that could be planned.
+    """
+    from lrstudy.study.derived import plan_ready
+    from lrstudy.study.plan import shard_of
+    from lrstudy.study.run import say
+    from lrstudy.study.workdir import write_json
+
+    while True:
+        write_json(launch.workdir.plan, {**launch.plan.to_json(), "concluded": False})
+        launch.run(stop)
+        plan, waiting = plan_ready(command.parts, launch.workdir)
+        if plan.parts.keys() == launch.plan.parts.keys():
+            for name, reason in waiting.items():
+                say(f"part {name} is not planned: {reason}")
+            return launch
+        launch = dataclasses.replace(launch, plan=plan, share=shard_of(plan, *_shard(FLAGS.shard)).groups)
+
+
+def _header(experiment: Experiment, command: Command, plan: Any) -> dict[str, Any]:
+    """What ``config.json`` holds."""
+    return {
         "experiment": experiment.name,
         "preset": command.preset,
         "command": shlex.join(["python", "-m", f"experiments.{experiment.name}", *sys.argv[1:]]),
@@ -121,30 +184,6 @@ def _train(experiment: Experiment, command: Command, workdir: Any, plan: Any) ->
         "versions": versions(),
         "devices": devices(),
     }
-    share = shard_of(plan, *_shard(FLAGS.shard)).groups
-    launch = Launch(experiment, plan, share, workdir, settings)
-    concluded = {**plan.to_json(), "concluded": True}
-    files = (workdir.report, workdir.claims, workdir.runs)
-    if not launch.missing() and read_json(workdir.plan) == concluded and all(path.is_file() for path in files):
-        print(f"nothing to do: all {len(plan.runs())} runs are finished")
-        return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
-    with StopRequest() as stop:
-        write_json(workdir.config, header)
-        write_json(workdir.plan, {**plan.to_json(), "concluded": False})
-        began = time.monotonic()
-        try:
-            failed = launch.run(stop)
-        except PreemptedError:
-            say(f"stopped after saving; the same command goes on from there ({workdir.root})")
-            return STOPPED
-        say(f"trained in {time.monotonic() - began:.0f} s")
-        elsewhere = len(launch.missing(plan.groups)) if len(share) < len(plan.groups) else 0
-        if elsewhere:
-            print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
-            return RUN_FAILED if failed else OK
-        code = _conclude(experiment, workdir, header)
-        write_json(workdir.plan, concluded)
-    return RUN_FAILED if failed else code
 
 
 def _report(experiment: Experiment, workdir: Any) -> int:

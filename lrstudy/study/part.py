@@ -25,11 +25,13 @@ class Part:
         base: the run that the axes change.
         axes: each a sequence of assignments path -> value; an assignment may set several paths at once.
         late: values for arguments of a class that an axis names; they go to the classes that have such an argument.
+        kept_steps: updates after which the checkpoints of its runs are kept, for probes that ask for them.
     """
 
     base: RunConfig
     axes: Sequence[Axis] = ()
     late: Assignment = dataclasses.field(default_factory=dict)
+    kept_steps: tuple[int, ...] = ()
 
     def overridden(self, values: Assignment, sweeps: Mapping[str, Axis]) -> "Part":
         """The part with a user's fixed values and axes in place of its own along the same paths."""
@@ -38,7 +40,7 @@ class Part:
         named = {path for own in axes for assignment in own for path in assignment if path in KINDS}
         late = {path: value for path, value in values.items() if "." in path and path.split(".")[0] in named}
         base = _assigned(self.base, {path: value for path, value in values.items() if path not in late})
-        return Part(base, axes, late)
+        return Part(base, axes, late, self.kept_steps)
 
     def configs(self) -> Iterator[RunConfig]:
         """The runs, the last axis fastest."""

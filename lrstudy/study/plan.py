@@ -36,13 +36,13 @@ class Group:
         runs: in the order of the lanes.
         part: the part that needs it first.
         branches: for every lane where it starts, or ``None`` for all.
-        branch_steps: steps at which runs of other groups start from this one's checkpoints.
+        kept_steps: steps whose checkpoints are kept: runs of other groups start from them, or probes look at them.
     """
 
     runs: tuple[Run, ...]
     part: str
     branches: tuple[Branch, ...] | None = None
-    branch_steps: tuple[int, ...] = ()
+    kept_steps: tuple[int, ...] = ()
 
     @property
     def group_id(self) -> str:
@@ -120,7 +120,13 @@ def make_plan(
             first_part.setdefault(run.run_id, name)
     asked = frozenset(runs)
     branches = _branches(runs, first_part)
-    groups = _groups(runs, first_part, branches, (begun, done))
+    kept: dict[str, set[int]] = defaultdict(set)
+    for name, part in parts.items():
+        for run in members[name]:
+            kept[run.run_id] |= {step for step in part.kept_steps if step < run.config.steps}
+    for branch in branches.values():
+        kept[branch.run_id].add(branch.step)
+    groups = _groups(runs, first_part, branches, kept, (begun, done))
     ids = {name: tuple(dict.fromkeys(run.run_id for run in part_runs)) for name, part_runs in members.items()}
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
@@ -188,6 +194,7 @@ def _groups(
     runs: Mapping[str, Run],
     first_part: Mapping[str, str],
     branches: Mapping[str, Branch],
+    kept_steps: Mapping[str, set[int]],
     earlier: tuple[Sequence[Sequence[str]], Collection[str]],
 ) -> list[Group]:
     begun, done = earlier
@@ -201,16 +208,13 @@ def _groups(
         branch = branches.get(run_id)
         key = kept.get(run_id, -1), run_id in done, *_signature(run, first_part[run_id], branch)
         buckets[key].append(run)
-    steps: dict[str, set[int]] = defaultdict(set)
-    for branch in branches.values():
-        steps[branch.run_id].add(branch.step)
     groups = []
     for key, members in buckets.items():
         if key[0] >= 0:
             members.sort(key=lambda run: begun[key[0]].index(run.run_id))
         for lanes in _cut(members):
             own = tuple(branches[run.run_id] for run in lanes) if lanes[0].run_id in branches else None
-            saved = sorted(set().union(*(steps[run.run_id] for run in lanes)))
+            saved = sorted(set().union(*(kept_steps.get(run.run_id, set()) for run in lanes)))
             groups.append(Group(tuple(lanes), first_part[lanes[0].run_id], own, tuple(saved)))
     # Trunks first within a part; a trunk never branches itself.
     return sorted(groups, key=lambda g: (order.index(g.part), g.branches is not None))
@@ -231,6 +235,6 @@ def _group_json(group: Group) -> dict[str, Any]:
         "group": group.group_id,
         "part": group.part,
         "steps": [group.start, group.stop],
-        "branch_steps": list(group.branch_steps),
+        "kept_steps": list(group.kept_steps),
         "lanes": lanes,
     }

@@ -122,15 +122,19 @@ def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def load(workdir: Workdir) -> Records:
+def load(workdir: Workdir, planned: Mapping[str, Any] | None = None) -> Records:
     """Reads a study from its folder.
+
+    Args:
+        workdir: the folder.
+        planned: what is read, as ``Plan.to_json`` gives it; ``None``: what ``plan.json`` says.
 
     Raises:
         StudyError: a file is missing or damaged.
     """
     import pandas as pd
 
-    plan = read_json(workdir.plan)
+    plan = planned or read_json(workdir.plan)
     if plan is None or not workdir.runs.is_file():
         raise StudyError(f"'{workdir.root}' holds no finished study")
     runs = read_table(workdir.runs)

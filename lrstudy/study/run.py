@@ -33,6 +33,8 @@ class Launch:
         share: the groups that this process trains.
         workdir: where.
         settings: how.
+        said: ids of the claims that have been announced, by an earlier stage of the study too.
+        failures: run id to the reason, of runs whose program failed; they are not tried again in a later stage.
     """
 
     experiment: Experiment
@@ -40,10 +42,11 @@ class Launch:
     share: Sequence[Group]
     workdir: Workdir
     settings: Settings
+    said: set[str] = dataclasses.field(default_factory=set)
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._owner = {run.run_id: group for group in self.plan.groups for run in group.runs}
-        self._failed: dict[str, str] = {}
         self._kept: tuple[tuple[str, int], Lane] | None = None
 
     def run(self, stop: StopRequest) -> int:
@@ -65,13 +68,14 @@ class Launch:
                 self.write_runs()
             raise
         self.write_runs()
-        return len(self._failed)
+        return len(self.failures)
 
     def missing(self, groups: Sequence[Group] | None = None) -> list[Group]:
         """Those of some groups (by default the share) that are not finished."""
         done = finished_runs(self.workdir)
         wanted = self.share if groups is None else groups
-        return [group for group in wanted if not all(run.run_id in done for run in group.runs)]
+        settled = {*done, *self.failures}
+        return [group for group in wanted if not all(run.run_id in settled for run in group.runs)]
 
     def write_runs(self) -> None:
         """Writes ``runs.parquet``: one row for every run that has been begun."""
@@ -87,7 +91,7 @@ class Launch:
                 if home not in begun:
                     continue
                 parts = records_lib.TRUNK if run.run_id in self.plan.trunks else ",".join(part_names[run.run_id])
-                outcome = "failed" if run.run_id in self._failed else entry["outcome"]
+                outcome = "failed" if run.run_id in self.failures else entry["outcome"]
                 facts = {"run_id": run.run_id, "parts": parts, "group": home, "outcome": outcome}
                 metrics = {"updates": entry.get("updates"), **entry.get("metrics", {})}
                 rows.append({**facts, **run.columns, **metrics})
@@ -113,7 +117,7 @@ class Launch:
         except jax.errors.JaxRuntimeError as error:
             # The program itself failed, out of memory as a rule: these runs have failed, the study goes on.
             reason = str(error).strip().splitlines()[0]
-            self._failed |= {run.run_id: reason for run in group.runs}
+            self.failures |= {run.run_id: reason for run in group.runs}
             self.settings.warn(f"{len(group.runs)} runs of group {group.group_id} failed: {reason}")
 
     def _trunk_lanes(self, group: Group, stop: StopRequest, lane: int) -> tuple[Lane, int]:
@@ -159,23 +163,27 @@ class Launch:
     def _announce(self, part: str) -> None:
         """Prints the claims that this part was the last to wait for."""
         seen = list(self.plan.parts)[: list(self.plan.parts).index(part) + 1]
-        ready = [c for c in self.experiment.claims if part in c.parts and set(c.parts) <= set(seen)]
+        claims = [c for c in self.experiment.claims if c.claim_id not in self.said]
+        ready = [c for c in claims if part in c.parts and set(c.parts) <= set(seen)]
         if ready and self._finished(seen):
+            self.said |= {claim.claim_id for claim in ready}
             print(claims_lib.table(decide(ready, records_lib.load(self.workdir))), flush=True)
 
 
 def decide(claims: Sequence[claims_lib.Claim], records: Records) -> list[dict[str, Any]]:
-    """The claims whose parts are there, decided from records; one that cannot be measured does not hold."""
+    """The claims, decided from records; one that cannot be measured does not hold."""
     entries = []
     for claim in claims:
-        if set(claim.parts) <= set(records.parts):
-            try:
-                entries.append(claim.decide(records))
-            except records_lib.UNREADABLE as error:
-                # Runs that failed are missing from the records; the other claims still stand.
-                say(f"claim {claim.claim_id} could not be measured: {error}")
-                unmeasured = dataclasses.replace(claim, measure=lambda _: claims_lib.Measurement(float("nan"), 0))
-                entries.append(unmeasured.decide(records))
+        try:
+            absent = [part for part in claim.parts if part not in records.parts]
+            if absent:
+                raise StudyError(f"part {absent[0]} is not there")
+            entries.append(claim.decide(records))
+        except records_lib.UNREADABLE as error:
+            # Runs that failed are missing from the records; the other claims still stand.
+            say(f"claim {claim.claim_id} could not be measured: {error}")
+            unmeasured = dataclasses.replace(claim, measure=lambda _: claims_lib.Measurement(float("nan"), 0))
+            entries.append(unmeasured.decide(records))
     return entries
 
 

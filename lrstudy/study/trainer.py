@@ -149,7 +149,7 @@ class GroupTrainer:
 
     @property
     def _kept_steps(self) -> Sequence[int]:
-        return self._group.branch_steps
+        return self._group.kept_steps
 
     def _check_counts(self, restored: checkpoint.Restored) -> None:
         """The clock, each lane's step and its optimizer's count must be one number, or the data would not fit."""
@@ -188,7 +188,7 @@ class GroupTrainer:
     def _train(self, position: _Position, stop: int, *, record: bool) -> Columns:
         """Trains ``position`` on to ``stop``, in place; returns the final evaluations."""
         group, settings = self._group, self._settings
-        pauses = set(group.branch_steps)
+        pauses = set(group.kept_steps)
         if settings.checkpoint_steps:
             pauses |= set(range(0, stop, settings.checkpoint_steps))
         rows: list[Columns] = []
@@ -216,8 +216,8 @@ class GroupTrainer:
                 progress.close()
                 raise PreemptedError
         progress.close()
-        for step in group.branch_steps:
-            # All lanes diverged before a branch step: its branches start dead, from the state as it is.
+        for step in group.kept_steps:
+            # All lanes diverged before such a step: branches start dead, from the state as it is.
             if position.step < step <= stop:
                 checkpoint.save(self._folder, step, position.lanes, self._meta(position))
         return finals

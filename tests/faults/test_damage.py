@@ -251,7 +251,7 @@ def test_a_launch_starts_over_from_a_damaged_trunk(launcher, killed, reference, 
     """No step of the branches is good, and the trunk's that they start from is computed again from the one before."""
     workdir = copy(killed)
     trunk = plan_of().groups[TRUNK]
-    start = trunk.branch_steps[-1]
+    start = trunk.kept_steps[-1]
     folders = [workdir / "checkpoints" / g.group_id for g in (group, trunk)]
     for bad in [*(folders[0] / str(step) for step in checkpoint.steps(folders[0])), folders[1] / str(start)]:
         (bad / "meta.json").write_text("{}")

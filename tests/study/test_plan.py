@@ -50,7 +50,7 @@ def test_budgets_share_one_trunk_and_cost_it_once():
     plan = make_plan({"": Part(with_schedule(WSD), [budgets])})
     trunk, branches = plan.groups
     assert [run.columns["schedule"] for run in trunk.runs] == ["Constant"]
-    assert (trunk.stop, trunk.branch_steps) == (80, (32, 48, 80))
+    assert (trunk.stop, trunk.kept_steps) == (80, (32, 48, 80))
     assert [branch.step for branch in branches.branches] == [32, 48, 80]
     assert {branch.run_id for branch in branches.branches} == plan.trunks
     trained = trunk.stop + sum(r.config.steps - b.step for r, b in zip(branches.runs, branches.branches, strict=True))
@@ -62,7 +62,7 @@ def test_a_constant_run_of_the_study_serves_as_trunk():
     plan = make_plan({"": Part(BASE, axes)})
     assert not plan.trunks
     assert [group.branches is None for group in plan.groups] == [True, False]
-    assert plan.groups[0].branch_steps == (80,)
+    assert plan.groups[0].kept_steps == (80,)
 
 
 def test_a_constant_run_that_is_too_short_does_not_serve():

@@ -245,3 +245,14 @@ def test_a_grown_part_is_probed_again(tmp_path):
     for asked in ((0,), (0, 1), (0,)):
         own = launch(tmp_path, parts(seeds=asked, peaks=(1.0,)), experiment=experiment, begun=None)
         assert sorted(records_lib.load(own.workdir).probes["seeds"]["seed"]) == list(asked)
+
+
+def test_checkpoints_that_a_part_keeps_are_there_after_the_end(tmp_path):
+    """A probe that averages checkpoints must not train again; the newest two alone would not do."""
+    part = dataclasses.replace(parts(seeds=(0, 1), peaks=(1.0,))[""], kept_steps=(5, 10, 15, 40, 99))
+    part = part.overridden({"schedule": "Constant"}, {})
+    own = launch(tmp_path, {"": part})
+    (group,) = own.plan.groups
+    assert group.kept_steps == (5, 10, 15)
+    saved = {int(p.name) for p in (own.workdir.checkpoints / group.group_id).iterdir() if p.name.isdigit()}
+    assert saved == {5, 10, 15, 40}
