@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Int
 
 from lrstudy.tasks.base import DATA_STREAM, Batch, Data, stream_key
 from lrstudy.tasks.digits import CLASSES, TRAIN_EXAMPLES, Digits
-from lrstudy.tasks.ordering import check_ordering, visited
+from lrstudy.tasks.ordering import check_ordering, qualities, visited
 
 _LABEL_STREAM = 2**31 - 1
 
@@ -35,7 +35,7 @@ class NoisyDigits(Digits):
             ValueError: one is out of range.
         """
         super().__post_init__()
-        check_ordering(self.ordering)
+        check_ordering(self.ordering, TRAIN_EXAMPLES)
         if not 0 <= self.corruption <= 1:
             raise ValueError(f"task.corruption must be in [0, 1], got {self.corruption!r}")
 
@@ -50,6 +50,5 @@ class NoisyDigits(Digits):
         """Whether each training label is replaced, and the random class that stands ready for it."""
         key = jax.random.fold_in(stream_key(seed, DATA_STREAM), _LABEL_STREAM)
         chance_key, class_key = jax.random.split(key)
-        place = (jnp.arange(TRAIN_EXAMPLES) + 0.5) / TRAIN_EXAMPLES
-        replaced = jax.random.uniform(chance_key, (TRAIN_EXAMPLES,)) < self.corruption * (1 - place)
+        replaced = jax.random.uniform(chance_key, (TRAIN_EXAMPLES,)) < self.corruption * (1 - qualities(TRAIN_EXAMPLES))
         return replaced, jax.random.randint(class_key, (TRAIN_EXAMPLES,), 0, CLASSES)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy.tasks.base import DATA_STREAM, Batch, Data, Metrics, Params, Task, stream_key
-from lrstudy.tasks.chains import chain_loss, check_chains, check_noise, standard_error
-from lrstudy.tasks.ordering import check_ordering, visited
+from lrstudy.tasks.chains import chain_loss, check_chains, standard_error
+from lrstudy.tasks.ordering import check_ordering, qualities, visited
 
 _SAMPLE_STREAM = 2**31 - 1
 
@@ -34,11 +34,11 @@ class NoisyRegression(Task):
 
     eigenvalues: tuple[float, ...] = tuple(1 / i for i in range(1, 17))
     worst_noise: float = 10.0
-    best_noise: float = 0.01
+    best_noise: float = 1.0
     ordering: float = 0.0
-    samples: int = 2048
-    batch_size: int = 2
-    chains: int = 32
+    samples: int = 1024
+    batch_size: int = 1
+    chains: int = 16
 
     def __post_init__(self) -> None:
         """Checks the fields.
@@ -47,13 +47,12 @@ class NoisyRegression(Task):
             ValueError: one is out of range.
         """
         check_chains(self.chains)
-        check_ordering(self.ordering)
+        check_ordering(self.ordering, self.samples)
         for name in ("worst_noise", "best_noise"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"task.{name} must be a finite positive variance, got {getattr(self, name)!r}")
-        if not self.eigenvalues:
-            raise ValueError("task.eigenvalues must hold at least one variance, got ()")
-        check_variances(self.eigenvalues)
+        if not self.eigenvalues or not all(0 <= variance < np.inf for variance in self.eigenvalues):
+            raise ValueError(f"task.eigenvalues must be one or more finite variances, got {self.eigenvalues!r}")
         if not 1 <= self.batch_size <= self.samples:
             raise ValueError(f"task.batch_size must be in [1, samples], got {self.batch_size!r}")
 
@@ -68,12 +67,11 @@ class NoisyRegression(Task):
 
     def variances(self, samples: Int[Array, " batch"]) -> Float[Array, " batch"]:
         """The variance of the noise of these samples' labels."""
-        quality = (samples + 0.5) / self.samples
         worst, best = jnp.log(self.worst_noise), jnp.log(self.best_noise)
-        return jnp.exp(worst + (best - worst) * quality)
+        return jnp.exp(worst + (best - worst) * qualities(self.samples)[samples])
 
     def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
-        """Features of shape (batch, chains, directions) and labels of shape (batch, chains)."""
+        """Features of shape (batch, chains, directions) and the noise of the labels, of shape (batch, chains)."""
         del data
         samples = visited(seed, step, self.ordering, (self.samples, self.batch_size))
         key = jax.random.fold_in(stream_key(seed, DATA_STREAM), _SAMPLE_STREAM)
@@ -81,12 +79,13 @@ class NoisyRegression(Task):
         normal = jax.vmap(lambda sample: jax.random.normal(jax.random.fold_in(key, sample), shape))(samples)
         features = normal[..., 1:] * jnp.sqrt(jnp.asarray(self.eigenvalues))
         noise = normal[..., 0] * jnp.sqrt(self.variances(samples))[:, None]
-        return features, jnp.sum(features, axis=-1) + noise
+        return features, noise
 
     def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """Mean loss over samples and chains; the gradient of each chain is its own."""
-        features, labels = batch
-        residuals = jnp.einsum("bcd,cd->bc", features, params["weights"], precision="highest") - labels
+        features, noise = batch
+        # The label is sum_i x_i + noise, so it is the distance from the weights behind it, all 1, that counts.
+        residuals = jnp.einsum("bcd,cd->bc", features, params["weights"] - 1, precision="highest") - noise
         losses = jnp.mean(0.5 * jnp.square(residuals), axis=0)
         return chain_loss(losses, jnp.zeros_like(losses)), {}
 
@@ -96,17 +95,6 @@ class NoisyRegression(Task):
         errors = params["weights"] - 1
         losses = 0.5 * jnp.square(errors) @ jnp.asarray(self.eigenvalues)
         return {"excess_loss": jnp.mean(losses), "excess_loss_se": standard_error(losses)}
-
-
-def check_variances(variances: tuple[float, ...]) -> None:
-    """Checks the variances of features.
-
-    Raises:
-        ValueError: one is negative or not finite.
-    """
-    for variance in variances:
-        if not 0 <= variance < np.inf:
-            raise ValueError(f"task.eigenvalues must be variances, finite and at least 0, got {variance!r}")
 
 
 def expected_variances(task: NoisyRegression, steps: int) -> Float[np.ndarray, " steps"]:

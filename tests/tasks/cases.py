@@ -10,7 +10,15 @@ import numpy as np
 
 from lrstudy.models import MLP, Transformer
 from lrstudy.tasks import (
-    BigramTable, CurvedRiver, Digits, MixedText, NoisyDigits, NoisyQuadratic, NoisyRegression, Task, Text,
+    BigramTable,
+    CurvedRiver,
+    Digits,
+    MixedText,
+    NoisyDigits,
+    NoisyQuadratic,
+    NoisyRegression,
+    Task,
+    Text,
 )
 
 TASKS: dict[str, Task] = {
@@ -26,7 +34,7 @@ TASKS: dict[str, Task] = {
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
     ),
     "noisy_digits": NoisyDigits(model=MLP(outputs=10, width=7, layers=1), batch_size=50, corruption=0.8, ordering=0.3),
-    "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=90, batch_size=6, chains=4),
+    "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=93, batch_size=6, chains=4),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "text": Text(
