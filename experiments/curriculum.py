@@ -54,8 +54,7 @@ class Scale:
     batch_size: int = 8
 
 
-_TUNING, _DECIDING, _TEXT = tuple(range(101, 105)), tuple(range(201, 217)), (201, 202, 203, 204)
-# Two text seeds are few, but the smoke preset decides nothing.
+_TUNING, _DECIDING, _TEXT = tuple(range(101, 105)), tuple(range(201, 217)), (201, 202, 203)
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale((101, 102), (201, 202), (201, 202), 64, 4, 48, 40, 0.006, width=16, layers=1, context=16),
     "cpu": Scale(_TUNING, _DECIDING, _TEXT, 1_024, 16, 8, 500, 0.006),
@@ -139,11 +138,15 @@ def _text(scale: Scale) -> RunConfig:
 
 
 def upsampled(steps: int) -> Axis:
-    """The target at its base share throughout, and at every larger share during the last of the steps."""
+    """The target at its base share throughout, and at larger shares during the last of the steps.
+
+    Upsampled through all of them, the first step alone has the base share: a task's stages have at least one.
+    """
     stages = [(claims.MAIN_FRACTION, claims.BASE_SHARE)]
     stages += [(fraction, share) for fraction in claims.FRACTIONS for share in claims.SHARES]
+    stages += [(fraction, claims.LONG_SHARE) for fraction in claims.LONG_FRACTIONS]
     return [
-        {"task.boundaries": (steps - round(fraction * steps),), "task.shares": (claims.BASE_SHARE, share)}
+        {"task.boundaries": (max(1, steps - round(fraction * steps)),), "task.shares": (claims.BASE_SHARE, share)}
         for fraction, share in stages
     ]
 

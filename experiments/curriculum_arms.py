@@ -31,6 +31,7 @@ ARMS: Mapping[str, tuple[str, str | None]] = {
     "constant + EMA": (CONSTANT, "ema"),
     "constant + normalised EMA": (CONSTANT, "ema_normalised"),
     "constant + uniform": (CONSTANT, "uniform"),
+    "moderate + EMA": (MODERATE, "ema"),
     "moderate + normalised EMA": (MODERATE, "ema_normalised"),
 }
 """Name to the schedule and the average of the last checkpoints, if any."""
