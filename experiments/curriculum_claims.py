@@ -1,4 +1,12 @@
-"""The claims of the curriculum study: what is measured, and thresholds that were fixed before the run."""
+"""The claims of the curriculum study: what is measured, and thresholds that were fixed before the run.
+
+What the cpu preset cannot settle, or contradicts, and why:
+
+* a5 is a tie. The exact expectations of the two arms at their tuned peaks are 1% apart, the decay's being the lower,
+  and the interval over seeds holds both signs. The moderate decay with an average (a7) is ahead of both.
+* c5 does not hold. At a base share of a tenth the target is so far from learnt that every further tenth of the steps
+  gains it more than the general domain loses, up to the largest duration; c6 looks beyond it.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from experiments import curriculum_arms as arms
 from experiments import curriculum_claims as claims
 from lrstudy.study.claims import mean_interval
-from lrstudy.study.figures.rates import loss_against_rate
 from lrstudy.study.figures.style import COLOURS, band, bands, panels
 from lrstudy.study.records import Records
 
@@ -44,7 +43,7 @@ def _gain(records: Records, part: str, unit: str) -> "Figure":
         half = [[mean.value - mean.low], [mean.high - mean.value]] if mean.n > 1 else None
         axis.errorbar(mean.value, place, xerr=half, fmt="o", color=colour, capsize=4)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(xlabel=f"gain of visiting the noisiest first: {unit} of random order less that of ascending quality")
+    axis.set(xlabel=f"gain of visiting the noisiest first ({unit})")
     axis.set_yticks(range(len(found)), list(found))
     axis.invert_yaxis()
     axis.set_title(f"95% interval over {len(next(iter(found.values())))} seeds", fontsize=8, loc="left")
@@ -90,17 +89,37 @@ def digits_peaks(records: Records) -> "Figure":
 
 
 def _peaks(records: Records, part: str, unit: str) -> "Figure":
-    """Loss against the peak for four arms in both orders."""
+    """Loss against the peak, one panel an order; the peak that was chosen is ringed."""
     losses = arms.arm_losses(records, arms.tuning_of(part))
-    shown = (arms.CONSTANT, arms.MODERATE, arms.DECAY, claims.NORMALISED)
-    lines = {
-        f"{arm}, {name}": arms.losses_by_peak(losses, arm, ordering)
-        for arm in shown
-        for ordering, name in ORDERS.items()
-    }
-    figure = loss_against_rate(lines, unit)
-    figure.axes[0].set_yscale("log")
+    best, seeds = arms.best_peaks(losses), losses["seed"].nunique()
+    figure, axes = panels(1, 2, height=3.4)
+    for axis, (ordering, name) in zip(axes[0], ORDERS.items(), strict=True):
+        for arm, colour in zip(arms.ARMS, COLOURS, strict=True):
+            own = arms.losses_by_peak(losses, arm, ordering)
+            band(axis, own.index.to_numpy(float), own.to_numpy(float), arm, colour)
+            peak = best[arm, ordering]
+            axis.plot(peak, own.loc[peak].mean(), "o", color=colour, markersize=7, fillstyle="none")
+        limits = (0.9 * losses["loss"].min(), 1.1 * losses["loss"].max())
+        axis.set(xscale="log", yscale="log", xlabel="peak learning rate", ylim=limits)
+        axis.set_title(name, fontsize=9, loc="left")
+        peaks = sorted(losses["peak"].unique())
+        axis.set_xticks(peaks, [f"{peak:.3g}" for peak in peaks])
+        axis.xaxis.minorticks_off()
+    axes[0, 0].set_ylabel(unit)
+    _legend_below(figure, 3, f"{bands(seeds)}; circle: chosen")
     return figure
+
+
+def _legend_below(figure: "Figure", columns: int, title: str) -> None:
+    """The legend of the first axes, where it hides none of the lines."""
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        title=title,
+        title_fontsize=7,
+    )
 
 
 def regression_table(records: Records) -> "pd.DataFrame":
@@ -145,7 +164,7 @@ def upsampling(records: Records) -> "Figure":
             label = f"last {100 * fraction:.0f}% of the steps"
             band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
         axis.set(xlabel="target's share of the windows at the end", ylabel=f"{domain} validation loss (nats/byte)")
-    axes[0, 0].legend(fontsize=8, title=bands(seeds), title_fontsize=7)
+    _legend_below(figure, 3, bands(seeds))
     return figure
 
 
@@ -158,5 +177,5 @@ def durations(records: Records) -> "Figure":
         seeds = totals.shape[1]
         band(axis, 100 * totals.index.to_numpy(float), totals.to_numpy(float), f"share {share:g}", colour)
     axis.set(xlabel="last steps with the larger share (%)", ylabel="sum of both losses (nats/byte)")
-    axis.legend(fontsize=8, title=bands(seeds), title_fontsize=7)
+    _legend_below(figure, 4, bands(seeds))
     return figure

@@ -5,6 +5,7 @@ Adding a task is one new file and one row of ``TABLE``.
 
 from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
+from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
 from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.noisy_digits import NoisyDigits
@@ -15,6 +16,7 @@ from lrstudy.tasks.text import Text
 
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
+    "continual_digits": ContinualDigits,
     "digits": Digits,
     "mixed_text": MixedText,
     "noisy_digits": NoisyDigits,
@@ -27,6 +29,7 @@ TABLE: dict[str, type[Task]] = {
 __all__ = [
     "TABLE",
     "BigramTable",
+    "ContinualDigits",
     "CurvedRiver",
     "Digits",
     "MixedText",

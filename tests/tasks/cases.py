@@ -11,6 +11,7 @@ import numpy as np
 from lrstudy.models import MLP, Transformer
 from lrstudy.tasks import (
     BigramTable,
+    ContinualDigits,
     CurvedRiver,
     Digits,
     MixedText,
@@ -23,6 +24,15 @@ from lrstudy.tasks import (
 
 TASKS: dict[str, Task] = {
     "bigram": BigramTable(vocabulary=6, batch_size=40),
+    "continual_digits": ContinualDigits(
+        steps_per_task=3,
+        replay=0.25,
+        exponent=1.0,
+        memory=40,
+        permutation_seed=3,
+        batch_size=50,
+        model=MLP(outputs=10, width=7, layers=1),
+    ),
     "digits": Digits(model=MLP(outputs=10, width=7, layers=1), batch_size=50),
     "mixed_text": MixedText(
         paths=(__file__, "stdlib"),

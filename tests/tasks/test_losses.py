@@ -45,7 +45,7 @@ def noisy_regression(task, params, batch):
 
 
 REFERENCE = {f.__name__: f for f in (bigram, digits, noisy_regression, quadratic, river, text)}
-REFERENCE |= {"mixed_text": text, "noisy_digits": digits}
+REFERENCE |= {"continual_digits": digits, "mixed_text": text, "noisy_digits": digits}
 
 
 @pytest.mark.parametrize("name", TASKS)
