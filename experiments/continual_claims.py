@@ -175,9 +175,10 @@ def _replay_spares(schedule: str) -> Measure:
 def _behind_union(records: Records) -> Measurement:
     """Re-warmed with the most replay less both domains in equal shares under one cosine, mean of both domains.
 
-    At the ``cpu`` preset this came out at 0.058 against a threshold of 0.05 (three seeds, interval across it). All of it
-    is English, 0.11 behind; code is level. A model this small and this early still gains from every window of English,
-    of which the union has half in the second stage and replay a quarter; the paper compares models near their best.
+    At the ``cpu`` preset this came out at 0.058 against a threshold of 0.05 (three seeds, interval across it). All of
+    it is English, 0.11 behind; the code is level. A model this small and this early still gains from every window of
+    English, of which the union has a half of the second stage and replay a quarter; the paper compares models that
+    are near their best.
     """
     union = _final(baseline(records, "Cosine", UNION), BOTH)
     return mean_interval(_final(text_runs(records, "Rewarmed", REPLAYS[-1]), BOTH) - union)
