@@ -1,5 +1,6 @@
 """The arms of the curriculum study: what is trained, what is averaged, and at which peak each of them is judged."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def averages(context: Context) -> "pd.DataFrame":
     evaluate = merge_evaluator(runs[0])
 
     def rows(run: Run) -> "pd.DataFrame":
-        losses = evaluate(trees[run.run_id], weights)[run.task.objective]
+        losses = evaluate(run, trees[run.run_id], weights)[run.task.objective]
         return pd.DataFrame({"run_id": run.run_id, "average": AVERAGES, "loss": losses.astype(np.float64)})
 
     return pd.concat([rows(run) for run in runs], ignore_index=True)
@@ -151,8 +152,13 @@ def exact_losses(records: Records, part: str) -> dict[tuple[str, float], float]:
     best = best_peaks(arm_losses(records, tuning_of(part)))
     runs = records.part(part).runs
     steps, row = int(runs["steps"].iloc[0]), runs.iloc[0]
-    spectrum = tuple(float(value) for value in row["task.eigenvalues"])
-    numbers = {name: row[f"task.{name}"] for name in ("worst_noise", "best_noise", "samples", "batch_size")}
+    shared = NoisyRegression(
+        tuple(float(value) for value in row["task.eigenvalues"]),
+        worst_noise=float(row["task.worst_noise"]),
+        best_noise=float(row["task.best_noise"]),
+        samples=int(row["task.samples"]),
+        batch_size=int(row["task.batch_size"]),
+    )
     found = {}
     for (arm, ordering), peak in best.items():
         kind, average = ARMS[arm]
@@ -163,7 +169,7 @@ def exact_losses(records: Records, part: str) -> dict[tuple[str, float], float]:
         if average is not None:
             weights = dict(zip(averaged_steps(steps), merge_weights(average, CHECKPOINTS), strict=True))
         rates = np.asarray(schedule(np.arange(steps)), dtype=np.float64)
-        found[arm, ordering] = expected_excess(NoisyRegression(spectrum, ordering=ordering, **numbers), rates, weights)
+        found[arm, ordering] = expected_excess(dataclasses.replace(shared, ordering=ordering), rates, weights)
     return found
 
 

@@ -90,20 +90,22 @@ def checkpoints(context: Context, runs: Sequence[Run], steps: Sequence[int]) -> 
     return found
 
 
-def merge_evaluator(run: Run) -> Callable[[Sequence[Any], np.ndarray], Mapping[str, np.ndarray]]:
+def merge_evaluator(first: Run) -> Callable[[Run, Sequence[Any], np.ndarray], Mapping[str, np.ndarray]]:
     """The task's evaluation of weighted averages of checkpoints, compiled once for runs that differ in numbers alone.
 
     Args:
-        run: whose task evaluates.
+        first: one of the runs; the data are its task's.
 
     Returns:
-        ``(checkpoints, weights)`` to metric name and one value for each row of ``weights``, whose columns are the
+        ``(run, checkpoints, weights)`` to metric name and one value for each row of ``weights``, whose columns are the
         checkpoints, oldest first.
     """
-    data = jax.device_put(run.task.load())
+    data = jax.device_put(first.task.load())
 
     @jax.jit
-    def along(trees: Sequence[Any], weights: jax.Array, data: Any) -> Any:
-        return jax.lax.map(lambda row: run.task.evaluate(averaging.merge(trees, row), data), weights)
+    def along(task: Any, trees: Sequence[Any], weights: jax.Array, data: Any) -> Any:
+        return jax.lax.map(lambda row: task.evaluate(averaging.merge(trees, row), data), weights)
 
-    return lambda trees, weights: jax.device_get(along(list(trees), jnp.asarray(weights, jnp.float32), data))
+    return lambda run, trees, weights: jax.device_get(
+        along(run.task, list(trees), jnp.asarray(weights, jnp.float32), data)
+    )
