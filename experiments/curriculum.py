@@ -8,6 +8,7 @@ python -m experiments.curriculum --preset=cpu --workdir=runs/curriculum
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 
 from experiments import curriculum_arms as arms
@@ -62,20 +63,30 @@ SCALES: Mapping[str, Scale] = {
     "paper": Scale(_TUNING, _DECIDING, _TEXT, 65_536, 64, 8, 119_000, 0.00012, 4_096, 32, 32, 4_096, 2_048),
 }
 
-REGRESSION_PEAKS = (0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2)
+REGRESSION_PEAKS, REGRESSION_SAMPLES = (0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2), 1_024
 DIGITS_PEAKS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 def parts(scale: Scale) -> Parts:
     """The parts; those that decide about order follow from those that tune its peaks."""
     bases = {"regression": _regression(scale), "digits": _digits(scale)}
-    peaks = {"regression": REGRESSION_PEAKS, "digits": DIGITS_PEAKS}
+    peaks = {"regression": regression_peaks(scale.samples), "digits": DIGITS_PEAKS}
     found: dict[str, Part | Derived] = {}
     for name, base in bases.items():
         tuning = arms.tuning_of(name)
         found[tuning] = _tuning(base, peaks[name], scale)
         found[name] = Derived((tuning,), functools.partial(_deciding, name=name, base=base, seeds=scale.seeds))
     return {**found, "upsampling": Part(_text(scale), [upsampled(scale.text_steps), axis("seed", scale.text_seeds)])}
+
+
+def regression_peaks(samples: int) -> tuple[float, ...]:
+    """The grid of the regression, lower for longer runs.
+
+    By the exact expectation the best peaks of every arm fall at least as the root of the number of samples, from 1,024
+    on.
+    """
+    factor = math.sqrt(REGRESSION_SAMPLES / max(samples, REGRESSION_SAMPLES))
+    return tuple(factor * peak for peak in REGRESSION_PEAKS)
 
 
 def _regression(scale: Scale) -> RunConfig:

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import curriculum_arms as arms
 from experiments import curriculum_claims as claims
-from experiments.curriculum import EXPERIMENT, SCALES, parts, upsampled
+from experiments.curriculum import EXPERIMENT, SCALES, parts, regression_peaks, upsampled
 from lrstudy.study.config import resolve
 from lrstudy.study.derived import Derived, static_parts
 from lrstudy.study.errors import StudyError
@@ -19,7 +19,7 @@ from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
 from lrstudy.study.probes import Context
 from lrstudy.study.records import Records, runs_frame
-from lrstudy.tasks.noisy_regression import expected_excess
+from lrstudy.tasks.noisy_regression import NoisyRegression, expected_excess
 from lrstudy.training.averaging import merge_weights
 
 PARTS = ("regression_tuning", "regression", "digits_tuning", "digits", "upsampling")
@@ -82,6 +82,18 @@ def test_the_upsampled_share_comes_last():
         (start, (0.1, share)) for start in (450, 400, 350) for share in (0.2, 0.4, 0.6, 0.8)
     }
     assert [s["task.boundaries"] for s in stages[13:]] == [(250,), (1,)]
+
+
+@pytest.mark.parametrize("samples", [1_024, 4_096])
+def test_the_exact_optimum_of_every_arm_is_inside_the_grid(samples):
+    peaks, steps = regression_peaks(samples), np.arange(samples)
+    last = {arms.CONSTANT: 1.0, arms.MODERATE: 1 / 3, arms.DECAY: 0.0}
+    for ordering in (arms.RANDOM, arms.ORDERED):
+        task = NoisyRegression(ordering=ordering, samples=samples)
+        for kind, end in last.items():
+            rates = 1 - (1 - end) * steps / samples
+            losses = [expected_excess(task, peak * rates) for peak in peaks]
+            assert 0 < np.argmin(losses) < len(peaks) - 1, (ordering, kind)
 
 
 # -- arms --------------------------------------------------------------------------------------------------------------
