@@ -1,6 +1,7 @@
 """Regression with labels of unequal noise, against its exact expectation and plain NumPy."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,13 @@ from lrstudy.training.program import Hyperparameters
 SMALL = NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.0, samples=40, batch_size=2, chains=3)
 
 
+@jax.jit
+def drawn(task, seed, steps):
+    return jax.vmap(lambda step: task.batch((), seed, step))(steps)
+
+
 def batches(task, seed, steps):
-    drawn = jax.jit(jax.vmap(lambda step: task.batch((), jnp.int32(seed), step)))
-    return [np.asarray(part, np.float64) for part in drawn(jnp.arange(steps))]
+    return [np.asarray(part, np.float64) for part in drawn(task, jnp.int32(seed), jnp.arange(steps))]
 
 
 def test_a_sample_is_the_same_whenever_it_is_visited():
@@ -52,29 +57,28 @@ def test_features_and_noise_have_their_variances():
         assert np.abs(np.corrcoef(values.T) - np.eye(3)).max() < 5 / np.sqrt(chains)
 
 
-def trained(task, schedule, seeds, steps):
-    hparams = [Hyperparameters(schedule, task, {}, None, seed, steps) for seed in seeds]
-    lane, rows, final = lanes.run(hparams, lambda h: optax.sgd(h.schedule))
-    return lane.state.params["weights"], rows, final
+ORDERINGS = (0.0, 1.0)
 
 
-@pytest.mark.parametrize("ordering", [0.0, 1.0])
-def test_training_is_plain_numpy_on_the_same_samples(ordering):
-    task = dataclasses.replace(SMALL, ordering=ordering)
+def test_training_is_plain_numpy_on_the_same_samples():
+    tasks = [dataclasses.replace(SMALL, ordering=ordering) for ordering in ORDERINGS]
     steps, peak = 20, 0.05
-    weights, rows, final = trained(task, Linear(peak, steps), [7], steps)
-    reference, losses = np.zeros((3, 2)), []
-    for step, (x, noise) in enumerate(zip(*batches(task, 7, steps), strict=True)):
-        label = x.sum(-1) + noise
-        residual = (x * reference).sum(-1) - label
-        losses.append((0.5 * residual**2).mean())
-        reference -= peak * (1 - step / steps) * (residual[..., None] * x).mean(0)
-    # Twenty updates of numbers of size one, each with a few float32 roundings of 6e-8.
-    np.testing.assert_allclose(weights[0], reference, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(rows["loss"], losses, rtol=2e-5)
-    excess = 0.5 * ((reference - 1) ** 2 * [2.0, 0.5]).sum(-1)
-    assert final["excess_loss"][0] == pytest.approx(excess.mean(), rel=1e-4)
-    assert final["excess_loss_se"][0] == pytest.approx(excess.std(ddof=1) / np.sqrt(3), rel=1e-4)
+    hparams = [Hyperparameters(Linear(peak, steps), task, {}, None, 7, steps) for task in tasks]
+    lane, rows, final = lanes.run(hparams, lambda h: optax.sgd(h.schedule))
+    for place, task in enumerate(tasks):
+        reference, losses = np.zeros((3, 2)), []
+        for step, (x, noise) in enumerate(zip(*batches(task, 7, steps), strict=True)):
+            label = x.sum(-1) + noise
+            residual = (x * reference).sum(-1) - label
+            losses.append((0.5 * residual**2).mean())
+            reference -= peak * (1 - step / steps) * (residual[..., None] * x).mean(0)
+        # Twenty updates of numbers of size one, each with a few float32 roundings of 6e-8.
+        np.testing.assert_allclose(lane.state.params["weights"][place], reference, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(rows["loss"][rows["lane"] == place], losses, rtol=2e-5)
+        excess = 0.5 * ((reference - 1) ** 2 * [2.0, 0.5]).sum(-1)
+        own = final["lane"] == place
+        assert final["excess_loss"][own].item() == pytest.approx(excess.mean(), rel=1e-4)
+        assert final["excess_loss_se"][own].item() == pytest.approx(excess.std(ddof=1) / np.sqrt(3), rel=1e-4)
 
 
 # -- the exact expectation ---------------------------------------------------------------------------------------------
@@ -125,27 +129,35 @@ def test_variances_of_batches():
     np.testing.assert_allclose(ordered, level.reshape(20, 2).mean(1), rtol=1e-14)
 
 
-@pytest.mark.parametrize("ordering", [0.0, 1.0])
-def test_the_simulation_has_the_exact_expectation(ordering):
-    """Of the last parameters and of averages of six checkpoints; 64 independent seeds of 64 chains."""
-    task = NoisyRegression((1.0, 0.3), 2.0, 0.1, ordering, samples=48, chains=64)
-    rate, seeds, steps = 0.2, range(64), 48
-    ends = [steps - 4 * age for age in range(5, -1, -1)]
-    hparams = [Hyperparameters(Constant(rate), task, {}, None, seed, end) for end in ends for seed in seeds]
+STEPS, RATE = 48, 0.2
+ENDS = [STEPS - 4 * age for age in range(5, -1, -1)]
+
+
+@functools.cache
+def simulated():
+    """A task in both orders, and six checkpoints of 64 seeds of 64 chains each: (ordering, end, seed, chain, 2)."""
+    task = NoisyRegression((1.0, 0.3), 2.0, 0.1, samples=STEPS, chains=64)
+    tasks = [dataclasses.replace(task, ordering=ordering) for ordering in ORDERINGS]
+    hparams = [
+        Hyperparameters(Constant(RATE), own, {}, None, seed, end) for own in tasks for end in ENDS for seed in range(64)
+    ]
     weights = lanes.run(hparams, lambda h: optax.sgd(h.schedule))[0].state.params["weights"]
-    checkpoints = list(np.asarray(weights).reshape(6, 64, 64, 2))
-    for kind in ("last", "ema", "uniform"):
-        shares = np.eye(6)[-1] if kind == "last" else merge_weights(kind, 6)
-        errors = np.asarray(merge(checkpoints, shares), np.float64) - 1
+    return tasks, np.asarray(weights).reshape(2, 6, 64, 64, 2)
+
+
+@pytest.mark.parametrize("kind", ["last", "ema", "uniform"])
+def test_the_simulation_has_the_exact_expectation(kind):
+    """Of the last parameters and of averages of six checkpoints."""
+    tasks, weights = simulated()
+    shares = np.eye(6)[-1] if kind == "last" else merge_weights(kind, 6)
+    expected = [expected_excess(task, np.full(STEPS, RATE), dict(zip(ENDS, shares, strict=True))) for task in tasks]
+    for place in (0, 1):
+        errors = np.asarray(merge(list(weights[place]), shares), np.float64) - 1
         losses = 0.5 * (errors**2 @ [1.0, 0.3]).mean(1)
-        expected = expected_excess(task, np.full(steps, rate), dict(zip(ends, shares, strict=True)))
         error = losses.std(ddof=1) / np.sqrt(64)
-        assert abs(losses.mean() - expected) < 4 * error, kind
-        # That is a sharp statement: orders that nobody had sorted would be off by many times that.
-        other = expected_excess(
-            dataclasses.replace(task, ordering=1 - ordering), np.full(steps, rate), dict(zip(ends, shares, strict=True))
-        )
-        assert abs(losses.mean() - other) > 10 * error, kind
+        assert abs(losses.mean() - expected[place]) < 4 * error
+        # That is a sharp statement: the other order is many times that away.
+        assert abs(losses.mean() - expected[1 - place]) > 10 * error
 
 
 @pytest.mark.parametrize(
