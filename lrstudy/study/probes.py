@@ -12,6 +12,7 @@ import numpy as np
 
 from lrstudy.study.config import Run
 from lrstudy.study.plan import Branch
+from lrstudy.training import averaging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,3 +80,37 @@ def losses_between(run: Run, start: Any, end: Any, shares: Sequence[float]) -> M
         return jax.lax.map(at, shares)
 
     return jax.device_get(along(jnp.asarray(shares), start, end, data))
+
+
+def checkpoints(context: Context, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, list[Any]]:
+    """The parameters of some runs after so many updates, run id to one tree a step.
+
+    Asked for step by step: the lanes of one program are read from one checkpoint, and a missing one is computed from
+    the one before.
+    """
+    found: dict[str, list[Any]] = {run.run_id: [] for run in runs}
+    for step in steps:
+        for run in runs:
+            found[run.run_id].append(context.params(run.run_id, step))
+    return found
+
+
+def merge_evaluator(first: Run) -> Callable[[Run, Sequence[Any], np.ndarray], Mapping[str, np.ndarray]]:
+    """The task's evaluation of weighted averages of checkpoints, compiled once for runs that differ in numbers alone.
+
+    Args:
+        first: one of the runs; the data are its task's.
+
+    Returns:
+        ``(run, checkpoints, weights)`` to metric name and one value for each row of ``weights``, whose columns are the
+        checkpoints, oldest first.
+    """
+    data = jax.device_put(first.task.load())
+
+    @jax.jit
+    def along(task: Any, trees: Sequence[Any], weights: jax.Array, data: Any) -> Any:
+        return jax.lax.map(lambda row: task.evaluate(averaging.merge(trees, row), data), weights)
+
+    return lambda run, trees, weights: jax.device_get(
+        along(run.task, list(trees), jnp.asarray(weights, jnp.float32), data)
+    )

@@ -9,6 +9,8 @@ from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
 from lrstudy.tasks.federated_digits import FederatedDigits
 from lrstudy.tasks.mixed_text import MixedText
+from lrstudy.tasks.noisy_digits import NoisyDigits
+from lrstudy.tasks.noisy_regression import NoisyRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.text import Text
@@ -19,6 +21,8 @@ TABLE: dict[str, type[Task]] = {
     "digits": Digits,
     "federated_digits": FederatedDigits,
     "mixed_text": MixedText,
+    "noisy_digits": NoisyDigits,
+    "noisy_regression": NoisyRegression,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
     "text": Text,
@@ -32,7 +36,9 @@ __all__ = [
     "Digits",
     "FederatedDigits",
     "MixedText",
+    "NoisyDigits",
     "NoisyQuadratic",
+    "NoisyRegression",
     "Task",
     "Text",
 ]

@@ -16,7 +16,9 @@ from lrstudy.tasks import (
     Digits,
     FederatedDigits,
     MixedText,
+    NoisyDigits,
     NoisyQuadratic,
+    NoisyRegression,
     Task,
     Text,
 )
@@ -45,6 +47,8 @@ TASKS: dict[str, Task] = {
     "federated_digits": FederatedDigits(
         model=MLP(outputs=10, width=7, layers=1), clients=12, active=3, local_steps=2, batch_size=5, split_seed=3
     ),
+    "noisy_digits": NoisyDigits(model=MLP(outputs=10, width=7, layers=1), batch_size=50, corruption=0.8, ordering=0.3),
+    "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=93, batch_size=6, chains=4),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "text": Text(

@@ -45,10 +45,14 @@ def river(task, params, batch):
     return (task.curvature / 2 * (y - np.sin(x)) ** 2 - task.slope * x).mean()
 
 
-REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, quadratic, river, text)} | {
-    "mixed_text": text,
-    "continual_digits": digits,
-}
+def noisy_regression(task, params, batch):
+    features, noise = (part.astype(np.float64) for part in batch)
+    labels = features.sum(-1) + noise
+    return (0.5 * ((features * params["weights"]).sum(-1) - labels) ** 2).mean()
+
+
+REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
+REFERENCE |= {"continual_digits": digits, "mixed_text": text, "noisy_digits": digits}
 
 
 @pytest.mark.parametrize("name", TASKS)
