@@ -131,7 +131,8 @@ def concrete(schedule: Schedule, name: str) -> Any:
     if name in type(schedule).tables and is_array(value) and not isinstance(value, Tracer) and value.ndim == 1:
         return np.asarray(value).tolist()
     if isinstance(value, tuple):
-        return [_plain(type(schedule).__name__, name, element) for element in value]
+        owner = type(schedule).__name__
+        return [e.to_dict() if isinstance(e, Schedule) else _plain(owner, name, e) for e in value]
     return _plain(type(schedule).__name__, name, value)
 
 

@@ -203,6 +203,41 @@ def choice(schedule: object, name: str, names: Collection[str]) -> None:
         fail(type(schedule).__name__, name, one_of(names), given)
 
 
+def plain_number(owner: str, argument: str, given: Any, allowed: Range) -> float:
+    """Checks a function's argument that is one concrete number; returns it.
+
+    Raises:
+        ScheduleError: for another type, nan and a number out of range.
+    """
+    if not isinstance(given, _NUMBERS) or isinstance(given, bool) or not allowed.low <= given <= allowed.high:
+        fail(owner, argument, allowed.rule, given)
+    return float(given)
+
+
+def plain_int(owner: str, argument: str, given: Any, allowed: Range) -> int:
+    """Checks a function's argument that is one concrete int; returns it.
+
+    Raises:
+        ScheduleError: for another type (bool and float included) and an int out of range.
+    """
+    if not isinstance(given, _INTS) or isinstance(given, bool) or not allowed.low <= given <= allowed.high:
+        fail(owner, argument, allowed.rule, given)
+    return int(given)
+
+
+def tokens_in(owner: str, argument: str, given: Any, low: int) -> int:
+    """Checks a whole number of tokens, which people also write as 4e9; returns it, exact at any size.
+
+    Raises:
+        ScheduleError: for another type, a number that is not whole and one below `low`.
+    """
+    rule = f"a whole number of at least {low}"
+    whole = isinstance(given, _NUMBERS) and not isinstance(given, bool) and float(given).is_integer()
+    if not whole or given < low:
+        fail(owner, argument, rule, given)
+    return int(given)
+
+
 def _elements(given: Any) -> tuple[Any, ...]:
     if isinstance(given, np.ndarray) and given.ndim == 1:
         return tuple(given.tolist())

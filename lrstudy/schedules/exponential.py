@@ -10,7 +10,7 @@ from lrstudy.schedules import checks
 from lrstudy.schedules.checks import ABOVE_ZERO, LARGEST, Number, Range, Steps, fail
 from lrstudy.schedules.shapes import exponential
 from lrstudy.schedules.single_decay import SingleDecay
-from lrstudy.schedules.steps import opaque, real
+from lrstudy.schedules.steps import real
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +48,30 @@ class Exponential(SingleDecay):
 
     def end_rate(self) -> Number:
         """Extends `SingleDecay.end_rate` by the rate that a half-life leads to."""
-        return self.end if self.half_life is None else self._halved(opaque(self._length()))
+        return self.end if self.half_life is None else self._halved(self._length(), self.half_life)
 
     def decayed(self, over: jax.Array, left: jax.Array) -> jax.Array:
         """Implements `SingleDecay.decayed`."""
-        if self.half_life is None:
-            return exponential(over, left, self.peak, self.end)
-        return self._halved(over * opaque(self._length()))
+        return exponential(over, left, self.peak, self.end)
 
-    def _halved(self, since: jax.Array) -> jax.Array:
-        """The peak after so many steps of halving; split so that the rounding does not grow with their number."""
-        halvings = since / self.half_life
-        whole = lax.stop_gradient(jnp.floor(halvings))
-        return jnp.ldexp(real(self.peak) * jnp.exp2(whole - halvings), -whole.astype(jnp.int32))
+    def rate(self, step: jax.Array) -> jax.Array:
+        """Implements `Schedule.rate`."""
+        if self.half_life is None:
+            return super().rate(step)
+        # From the steps themselves: a share of the decay, turned back into steps, would bring two roundings along.
+        since = jnp.clip(step - self.decay_start(), 0, self._length())
+        return self.warmed(step, self._halved(since, self.half_life))
+
+    def _halved(self, since: Steps, half_life: Number) -> jax.Array:
+        """The peak after so many steps of halving.
+
+        The whole halvings are split off by a remainder, which is exact, so that only a share below one is rounded and
+        the error does not grow with the number of halvings.
+        """
+        since, half_life = real(since), real(half_life)
+        rest = lax.rem(since, jnp.broadcast_to(half_life, since.shape))
+        whole = lax.stop_gradient(jnp.round((since - rest) / half_life))
+        return jnp.ldexp(real(self.peak) * jnp.exp2(-rest / half_life), -whole.astype(jnp.int32))
 
     def _length(self) -> Steps:
         return self.decay_stop() - self.decay_start()

@@ -35,25 +35,38 @@ def stack(schedules: Sequence[S]) -> S:
         fail(_OWNER, "schedules", "a non-empty sequence of schedules", schedules)
     first = listed[0]
     for i, other in enumerate(listed[1:], 1):
-        if type(other) is not type(first):
-            rule = f"a {type(first).__name__} like schedules[0]"
-            fail(_OWNER, f"schedules[{i}]", rule, other)
-        for name in field_names(type(first)):
-            _check_alike(first, other, name, f"schedules[{i}].{name}")
+        _check_same_class(first, other, f"schedules[{i}]")
     return jax.tree.map(lambda *leaves: _stack_leaves(leaves), *listed)
+
+
+def _check_same_class(first: Schedule, other: Schedule, argument: str) -> None:
+    """Checks that two schedules, or two that others are made of, have one structure."""
+    if type(other) is not type(first):
+        fail(_OWNER, argument, f"a {type(first).__name__} like schedules[0]", other)
+    for name in field_names(type(first)):
+        _check_alike(first, other, name, f"{argument}.{name}")
 
 
 def _check_alike(first: Schedule, other: Schedule, name: str, argument: str) -> None:
     """Checks that a field of `other` has the structure that it has in `first`."""
     wanted, given = getattr(first, name), getattr(other, name)
-    if name in static_names(type(first)):
+    if isinstance(wanted, Schedule):
+        _check_same_class(wanted, given, argument)
+    elif name in static_names(type(first)):
         if given != wanted:
             fail(_OWNER, argument, f"{wanted!r} as in schedules[0]", given)
+    elif _made_of_schedules(wanted) and len(given) == len(wanted):
+        for i, (one, another) in enumerate(zip(wanted, given, strict=True)):
+            _check_same_class(one, another, f"{argument}[{i}]")
     elif jax.tree.structure(given) != jax.tree.structure(wanted):
         rule = f"of {len(wanted)} elements" if isinstance(wanted, tuple) else "a number"
         fail(_OWNER, argument, f"{'None' if wanted is None else rule} as in schedules[0]", given)
     elif [np.shape(leaf) for leaf in jax.tree.leaves(given)] != [np.shape(leaf) for leaf in jax.tree.leaves(wanted)]:
         fail(_OWNER, argument, "of the shape that it has in schedules[0]", given)
+
+
+def _made_of_schedules(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(element, Schedule) for element in value)
 
 
 def _stack_leaves(leaves: tuple[Any, ...]) -> np.ndarray | jax.Array:

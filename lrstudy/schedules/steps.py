@@ -12,7 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lrstudy.schedules.checks import STEP_LIMIT, UNKNOWN, Number, Steps, fail
+from lrstudy.schedules.checks import (
+    STEP_LIMIT,
+    UNKNOWN,
+    Number,
+    Range,
+    Steps,
+    fail,
+    plain_int,
+    plain_number,
+    tokens_in,
+)
 
 _MILLION = 1_000_000
 
@@ -59,13 +69,27 @@ def steps_from_fraction(fraction: float, total_steps: int) -> int:
         ScheduleError: for a fraction or a length that is not such a number.
     """
     owner = "steps_from_fraction"
-    number = isinstance(fraction, float | int | np.floating | np.integer)
-    if not number or isinstance(fraction, bool) or not 0 <= fraction <= 1:
-        fail(owner, "fraction", "in [0, 1]", fraction)
-    is_int = isinstance(total_steps, int | np.integer) and not isinstance(total_steps, bool)
-    if not is_int or total_steps < 1:
-        fail(owner, "total_steps", "a positive int", total_steps)
-    return int(rounded_share(float(fraction), int(total_steps)))
+    fraction = plain_number(owner, "fraction", fraction, Range(0, 1, "in [0, 1]"))
+    total_steps = plain_int(owner, "total_steps", total_steps, Range(1, math.inf, "a positive int"))
+    return int(rounded_share(fraction, total_steps))
+
+
+def steps_from_tokens(tokens: float, batch_size: int, sequence_length: int) -> int:
+    """The least number of steps that see so many tokens: ``ceil(tokens / (batch_size sequence_length))``.
+
+    Args:
+        tokens: a whole number, at least 0; exact at any size.
+        batch_size: sequences an optimizer update, over all devices and accumulated micro-batches.
+        sequence_length: tokens a sequence.
+
+    Raises:
+        ScheduleError: for an argument that is not such a number.
+    """
+    owner, positive = "steps_from_tokens", Range(1, math.inf, "a positive int")
+    tokens = tokens_in(owner, "tokens", tokens, 0)
+    batch_size = plain_int(owner, "batch_size", batch_size, positive)
+    sequence_length = plain_int(owner, "sequence_length", sequence_length, positive)
+    return -(-tokens // (batch_size * sequence_length))
 
 
 def rounded_share(fraction: float, total_steps: float) -> float:

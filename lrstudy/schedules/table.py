@@ -12,6 +12,7 @@ from lrstudy.schedules.cyclic_cosine import CyclicCosine
 from lrstudy.schedules.exponential import Exponential
 from lrstudy.schedules.infinite import Infinite
 from lrstudy.schedules.inverse_sqrt import InverseSqrt
+from lrstudy.schedules.joined import Joined
 from lrstudy.schedules.linear import Linear
 from lrstudy.schedules.noam import Noam
 from lrstudy.schedules.one_cycle import OneCycle
@@ -20,6 +21,7 @@ from lrstudy.schedules.power import Power
 from lrstudy.schedules.rewarmed import Rewarmed
 from lrstudy.schedules.rex import Rex
 from lrstudy.schedules.sampled import Sampled
+from lrstudy.schedules.shifted import Shifted
 from lrstudy.schedules.step_decay import StepDecay
 from lrstudy.schedules.tabulated import Tabulated
 from lrstudy.schedules.wsd import WSD
@@ -43,8 +45,12 @@ TABLE: dict[str, type[Schedule]] = {
     "Infinite": Infinite,
     "Rewarmed": Rewarmed,
     "Sampled": Sampled,
+    "Shifted": Shifted,
+    "Joined": Joined,
     "Tabulated": Tabulated,
 }
+WRAPPERS = frozenset({"Sampled", "Shifted", "Joined"})
+"""Rows that are made of other schedules, which a flag cannot name."""
 
 
 def to_dict(schedule: Schedule) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def from_dict(data: Mapping[str, Any]) -> Schedule:
     """
     if not isinstance(data, Mapping):
         fail("from_dict", "data", "a mapping with the key 'name'", data)
-    arguments = {name: from_dict(value) if isinstance(value, Mapping) else value for name, value in data.items()}
+    arguments = {name: _revived(value) for name, value in data.items()}
     name, version = arguments.pop("name", None), arguments.pop("version", VERSION)
     if not isinstance(name, str) or name not in TABLE:
         fail("from_dict", "name", one_of(TABLE, name), name)
@@ -80,3 +86,10 @@ def from_dict(data: Mapping[str, Any]) -> Schedule:
         if field.default is dataclasses.MISSING and field.name not in arguments:
             fail(name, field.name, "given", None)
     return cls(**arguments)
+
+
+def _revived(value: Any) -> Any:
+    """An argument with the schedules in it made from their dictionaries."""
+    if isinstance(value, list | tuple):
+        return [_revived(element) for element in value]
+    return from_dict(value) if isinstance(value, Mapping) else value

@@ -18,7 +18,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "task": tasks.TABLE,
     "model": models.TABLE,
     "optimizer": optimizers.TABLE,
-    "schedule": {name: row for name, row in schedules.TABLE.items() if name != "Sampled"},  # of another schedule
+    "schedule": {name: row for name, row in schedules.TABLE.items() if name not in schedules.WRAPPERS},
 }
 KINDS = tuple(TABLES)
 # One of each set is given; naming one on the command line takes the place of another in a preset.

@@ -109,6 +109,19 @@ def sampled(s, t: int) -> float:
     return expected(s.schedule, -(-reading * s.total_steps // s.samples))
 
 
+def shifted(s, t: int) -> float:
+    from .reference import expected
+
+    return expected(s.schedule, t - s.start)
+
+
+def joined(s, t: int) -> float:
+    from .reference import expected
+
+    place = bisect.bisect_right(s.boundaries, t)
+    return expected(s.schedules[place], t - (0, *s.boundaries)[place])
+
+
 def tabulated(s, t: int) -> float:
     last = len(s.values) - 1
     length = (s.total_steps or len(s.values)) - 1
@@ -126,5 +139,7 @@ FORMULAS = {
     "Infinite": infinite,
     "Rewarmed": rewarmed,
     "Sampled": sampled,
+    "Shifted": shifted,
+    "Joined": joined,
     "Tabulated": tabulated,
 }

@@ -49,7 +49,8 @@ def test_lanes_equal_the_schedules_alone(shape, together):
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_class_stacks(name, together):
     alone = rates(ALL[name], STEPS)
-    # A vector loop has exponentials, logarithms and reciprocal roots of its own, each good to two units.
+    # A vector loop has exponentials, logarithms and reciprocals of its own, each good to two units; a half-life puts
+    # one exponential, of a number in (-1, 0], after one reciprocal.
     ulps = 4 if name.startswith(("Power", "Exponential-half-life", "Noam")) else 1
     np.testing.assert_array_max_ulp(np.asarray(together[name]), np.stack([alone] * 3), maxulp=ulps)
 
