@@ -11,10 +11,11 @@ import lrstudy
 
 ROOT = Path(lrstudy.__file__).parent
 LEAVES = {"schedules", "optimizers", "parametrization", "models", "tasks"}
-# A room may use itself, the schedules' types and what is named here; `pytrees` is a module that all may use.
+# A room may use itself, the schedules' types, the neutral modules and what is named here.
+NEUTRAL = {"pytrees", "feedback"}
 MAY_USE = {
     **{room: set() for room in LEAVES},
-    "pytrees": set(),
+    **{module: set() for module in NEUTRAL},
     "training": {"tasks"},
     "study": LEAVES | {"training"},
 }
@@ -48,8 +49,8 @@ def test_imports_go_one_way(path):
     if room == "__init__":
         assert not list(imported(path))
         return
-    allowed = MAY_USE[room] | {room, "schedules", "pytrees"}
-    used = {name.split(".")[1] for name in imported(path) if name.startswith("lrstudy.") and name != "lrstudy.pytrees"}
+    allowed = MAY_USE[room] | {room, "schedules"} | NEUTRAL
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("lrstudy.")}
     assert used <= allowed | {"__version__"}
     assert not any(name.startswith(("experiments", "tests", "benchmarks")) for name in imported(path))
 

@@ -8,16 +8,11 @@ from typing import Any
 import jax
 import optax
 
+from lrstudy.feedback import trained_params
 from lrstudy.optimizers.float32_state import with_float32_state
 
 Number = float | jax.Array
 LearningRate = Number | optax.Schedule
-
-
-def final_params(opt_state: optax.OptState, params: Any) -> Any:
-    """The parameters to evaluate: for most optimizers those that are trained."""
-    del opt_state
-    return params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Optimizer:
     build: Callable[..., optax.GradientTransformation]
     defaults: Mapping[str, Any]
     paper: str
-    eval_params: Callable[[optax.OptState, Any], Any] = final_params
+    eval_params: Callable[[optax.OptState, Any], Any] = trained_params
     extra_args: tuple[str, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 

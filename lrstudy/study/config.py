@@ -15,7 +15,7 @@ from lrstudy.schedules import Schedule, from_dict
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
-from lrstudy.training.program import Hyperparameters
+from lrstudy.training.program import EvalParams, Hyperparameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +141,14 @@ def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransfor
     if hparams.clip_norm is None:
         return transform
     return optax.chain(optax.clip_by_global_norm(hparams.clip_norm), transform)
+
+
+def eval_params(run: Run) -> EvalParams:
+    """``(opt_state, params) ->`` the parameters at which the run's optimizer is evaluated."""
+    row = optimizers.TABLE[run.config.optimizer.name]
+    if run.config.clip_norm is None:
+        return row.eval_params
+    return lambda opt_state, params: row.eval_params(opt_state[-1], params)
 
 
 def resolve(config: RunConfig) -> Run:

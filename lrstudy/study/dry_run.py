@@ -10,7 +10,7 @@ import numpy as np
 from lrstudy.study.config import make_transform
 from lrstudy.study.plan import Group, Plan
 from lrstudy.training.program import init_lane
-from lrstudy.training.step import make_train_step
+from lrstudy.training.step import make_gradient_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def cost_of(group: Group) -> Cost:
     transform = functools.partial(make_transform, run)
     lane = jax.eval_shape(functools.partial(init_lane, make_transform=transform), hparams)
     data = run.task.load()
-    step = make_train_step(run.task.loss, transform)
+    step = make_gradient_step(run.task.gradient, transform)
 
     def update(state: Any, data: Any) -> Any:
         batch = run.task.batch(data, np.int32(0), state.step)  # pyright: ignore[reportArgumentType]

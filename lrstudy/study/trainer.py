@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lrstudy.schedules import to_dict
-from lrstudy.study.config import make_transform
+from lrstudy.study.config import eval_params, make_transform
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
@@ -78,7 +78,8 @@ class GroupTrainer:
     @functools.cached_property
     def job(self) -> Job:
         """The compiled program with its numbers and data; made when training begins."""
-        program = lanes.spread(make_program(self._make_transform), self._settings.executor)
+        lane = make_program(self._make_transform, eval_params(self._group.runs[0]))
+        program = lanes.spread(lane, self._settings.executor)
         data = jax.device_put(self._group.runs[0].task.load())
         return Job(program, self._hparams, data, self._cadence)
 

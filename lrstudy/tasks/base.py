@@ -89,6 +89,23 @@ class Task:
         """The batch loss and further scalars of the batch."""
         raise NotImplementedError
 
+    def gradient(self, params: Params, batch: Batch, opt_state: Any) -> tuple[tuple[Float[Array, ""], Metrics], Params]:
+        """What the optimizer is given, with what ``loss`` returns.
+
+        A task overrides it whose update direction is not the gradient of its loss, or follows from what the optimizer
+        says in its state (see ``lrstudy.feedback``).
+
+        Args:
+            params: parameters before the update.
+            batch: of the step.
+            opt_state: the optimizer's state before the update.
+
+        Returns:
+            ``((loss, further scalars), gradient)``, the gradient shaped like ``params``.
+        """
+        del opt_state
+        return jax.value_and_grad(self.loss, has_aux=True)(params, batch)
+
     def evaluate(self, params: Params, data: Data) -> Metrics:
         """Scalars of the parameters alone: the same data at every call."""
         raise NotImplementedError

@@ -6,10 +6,12 @@ from typing import Literal
 import jax
 import numpy as np
 
+from lrstudy.feedback import trained_params
 from lrstudy.tasks.base import Data
 from lrstudy.training import loop
 from lrstudy.training.loop import Cadence, Columns, Job
 from lrstudy.training.program import (
+    EvalParams,
     Hyperparameters,
     Lane,
     MakeTransform,
@@ -61,6 +63,7 @@ def run(
     hparams: Sequence[Hyperparameters],
     make_transform: MakeTransform,
     *,
+    eval_params: EvalParams = trained_params,
     record_every: int = 1,
     evaluate_every: int = 0,
     executor: Executor = "auto",
@@ -70,6 +73,7 @@ def run(
     Args:
         hparams: one entry a lane; entries may differ in numbers alone.
         make_transform: ``hparams -> optax transform``.
+        eval_params: see ``make_program``.
         record_every: see ``Cadence``.
         evaluate_every: see ``Cadence``.
         executor: see ``lanes.spread``.
@@ -81,7 +85,7 @@ def run(
     cadence = Cadence(tuple(int(h.steps) for h in hparams), record_every, evaluate_every)
     lanes = empty_lanes(abstract_lanes(stacked, make_transform))
     data = jax.device_put(hparams[0].task.load())
-    job = Job(spread(make_program(make_transform), executor), stacked, data, cadence)
+    job = Job(spread(make_program(make_transform, eval_params), executor), stacked, data, cadence)
     rows, finals = list[Columns](), list[Columns]()
     for chunk in loop.train(job, lanes, start=0, stop=max(cadence.steps)):
         lanes = chunk.lanes

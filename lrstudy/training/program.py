@@ -10,11 +10,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from lrstudy.feedback import trained_params
 from lrstudy.schedules import Schedule
 from lrstudy.tasks import Task
 from lrstudy.tasks.base import INIT_STREAM, Data, stream_key
 from lrstudy.training.state import TrainState, init_state
-from lrstudy.training.step import METRICS, make_train_step
+from lrstudy.training.step import METRICS, make_gradient_step
 
 RECORD_SLOTS = 64
 _STATE_STREAM = 2
@@ -87,6 +88,7 @@ class Rows(NamedTuple):
 
 
 MakeTransform = Callable[[Hyperparameters], optax.GradientTransformation]
+EvalParams = Callable[[optax.OptState, Any], Any]
 Program = Callable[[Lane, Hyperparameters, Data, Window], tuple[Lane, Rows]]
 
 
@@ -114,16 +116,20 @@ def init_lane(hparams: Hyperparameters, make_transform: MakeTransform) -> Lane:
     return Lane(state, jnp.bool_(True))
 
 
-def make_program(make_transform: MakeTransform) -> Program:
+def make_program(make_transform: MakeTransform, eval_params: EvalParams = trained_params) -> Program:
     """The program of one lane: ``(lane, hparams, data, window) -> (lane, rows)``.
 
     Its control flow depends on the window alone wherever work could be saved, so that under ``vmap`` an evaluation or a
     norm that is not asked for is not computed either. A lane that is done or diverged keeps its state untouched; under
     ``vmap`` by selection, so that its neighbours' arithmetic does not depend on it.
+
+    Args:
+        make_transform: ``hparams -> optax transform``.
+        eval_params: ``(opt_state, params) ->`` the parameters that are evaluated, for an optimizer that averages.
     """
 
     def program(lane: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
-        step = make_train_step(hparams.task.loss, make_transform)
+        step = make_gradient_step(hparams.task.gradient, make_transform)
         fresh = functools.partial(init_lane, hparams, make_transform)
         lane = jax.lax.cond(window.fresh, fresh, lambda: lane)
 
@@ -140,8 +146,12 @@ def make_program(make_transform: MakeTransform) -> Program:
             lane, rows = carry
             slots = window.evaluate_at == k
             here = lane.alive & (lane.state.step == jnp.minimum(k, hparams.steps))
-            evaluate = functools.partial(_evaluate, hparams.task, lane.state.params, data, rows, slots, here)
-            rows = jax.lax.cond(jnp.any(slots), evaluate, lambda: rows)
+
+            def evaluated() -> Rows:
+                params = eval_params(lane.state.opt_state, lane.state.params)
+                return _evaluate(hparams.task, params, data, rows, slots, here)
+
+            rows = jax.lax.cond(jnp.any(slots), evaluated, lambda: rows)
             # A lane that branches from another's checkpoint waits until the clock reaches its own step.
             running = lane.alive & (lane.state.step == k) & (k < hparams.steps) & (k < window.stop)
             return jax.lax.cond(running, train, lambda _k, *unchanged: unchanged, k, lane, rows)
@@ -154,8 +164,12 @@ def make_program(make_transform: MakeTransform) -> Program:
 
 def _blank(lane: Lane, hparams: Hyperparameters, data: Data) -> Rows:
     """Empty slots for the metrics that this task gives."""
-    task, params = hparams.task, lane.state.params
-    _, extra = jax.eval_shape(lambda: task.loss(params, task.batch(data, hparams.seed, jnp.zeros((), jnp.int32))))
+    task, (_, params, opt_state, _) = hparams.task, lane.state
+
+    def first_gradient() -> Any:
+        return task.gradient(params, task.batch(data, hparams.seed, jnp.zeros((), jnp.int32)), opt_state)
+
+    (_, extra), _ = jax.eval_shape(first_gradient)
     evaluation = jax.eval_shape(lambda: task.evaluate(params, data))
 
     def slots(names: Iterable[str]) -> dict[str, Array]:

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from lrstudy.feedback import effective_lr
 from lrstudy.schedules import Schedule
 from lrstudy.training.state import TrainState
 
 Loss = Callable[[Any, Any], tuple[Float[Array, ""], dict[str, Array]]]
+Gradient = Callable[[Any, Any, optax.OptState], tuple[tuple[Float[Array, ""], dict[str, Array]], Any]]
+MakeTransform = Callable[[Any], optax.GradientTransformation]
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[..., tuple[TrainState, Metrics]]
 
@@ -19,34 +22,55 @@ METRICS = ("loss", "learning_rate", "grad_norm_l1", "grad_norm_l2", "update_norm
 """What every step measures, beside the loss's further scalars."""
 
 
-def make_train_step(loss: Loss, make_transform: Callable[[Any], optax.GradientTransformation]) -> Step:
-    """Builds ``(state, batch, hparams) -> (state, metrics)``.
-
-    ``hparams`` is a pytree of numbers that holds at most one schedule; the transform is made from it inside the step,
-    so a changed number never recompiles and a stack of them is a batch of lanes. The step also takes ``record``, a
-    boolean that may be traced: where it is false the norms, which read every tensor once more, are not computed and
-    all metrics but ``loss`` are zero.
+def make_train_step(loss: Loss, make_transform: MakeTransform) -> Step:
+    """Builds ``(state, batch, hparams) -> (state, metrics)`` for a loss that is differentiated.
 
     Args:
         loss: ``(params, batch) -> (loss, further scalars)``.
         make_transform: ``hparams -> optax transform``.
 
     Returns:
+        The step, as ``make_gradient_step`` describes it.
+    """
+    value_and_grad = jax.value_and_grad(loss, has_aux=True)
+
+    def gradient(params: Any, batch: Any, opt_state: optax.OptState) -> tuple[tuple[Array, dict[str, Array]], Any]:
+        del opt_state
+        return value_and_grad(params, batch)
+
+    return make_gradient_step(gradient, make_transform)
+
+
+def make_gradient_step(gradient: Gradient, make_transform: MakeTransform) -> Step:
+    """Builds ``(state, batch, hparams) -> (state, metrics)``.
+
+    ``hparams`` is a pytree of numbers that holds at most one schedule; the transform is made from it inside the step,
+    so a changed number never recompiles and a stack of them is a batch of lanes. The step also takes ``record``, a
+    boolean that may be traced: where it is false the norms, which read every tensor once more, are not computed and
+    all metrics but ``loss`` are zero. The transform's ``update`` is given the loss as the extra argument ``value``.
+
+    Args:
+        gradient: ``(params, batch, opt_state) -> ((loss, further scalars), gradient)``; see ``Task.gradient``.
+        make_transform: ``hparams -> optax transform``.
+
+    Returns:
         The step. Its metrics are ``loss`` (of the batch, at the parameters before the update), ``learning_rate`` (the
-        one applied, read at the optimizer's own count), ``grad_norm_l1``, ``grad_norm_l2``, ``update_norm``,
-        ``param_norm`` (before the update) and the loss's further scalars.
+        one applied: where the optimizer adapts it as its new state says, otherwise the schedule at the optimizer's own
+        count), ``grad_norm_l1``, ``grad_norm_l2``, ``update_norm``, ``param_norm`` (before the update) and the further
+        scalars.
     """
 
     def train_step(
         state: TrainState, batch: Any, hparams: Any, *, record: bool | Bool[Array, ""] = True
     ) -> tuple[TrainState, Metrics]:
-        transform = make_transform(hparams)
-        (value, extra), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        transform = optax.with_extra_args_support(make_transform(hparams))
+        (value, extra), grads = gradient(state.params, batch, state.opt_state)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params, value=value)
 
         def measured() -> Metrics:
+            adapted = effective_lr(opt_state)
             return {
-                "learning_rate": applied_learning_rate(state, hparams),
+                "learning_rate": applied_learning_rate(state, hparams) if adapted is None else adapted,
                 "grad_norm_l1": _norm_l1(grads),
                 "grad_norm_l2": optax.tree.norm(grads),
                 "update_norm": optax.tree.norm(updates),
@@ -78,7 +102,7 @@ def optimizer_count(opt_state: optax.OptState) -> Int[Array, "*lanes"] | None:
 
 
 def applied_learning_rate(state: TrainState, hparams: Any) -> Float[Array, ""]:
-    """The rate of the coming update: the schedule in ``hparams`` at the optimizer's own count.
+    """The rate that the schedule in ``hparams`` gives the coming update, at the optimizer's own count.
 
     Returns:
         The rate; NaN where ``hparams`` holds no schedule.

@@ -3,6 +3,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lrstudy.training import lanes
@@ -119,6 +120,35 @@ def test_host_and_device_are_inverse():
     assert jnp.issubdtype(again.state.key.dtype, jax.dtypes.prng_key)
     for a, b in zip(leaves(trained), leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_an_optimizer_that_averages_is_evaluated_at_its_average():
+    runs = [run_of("bigram", seed=s, optimizer="sgd", schedule=("Cosine", {"peak": 5.0})) for s in (0, 1)]
+    hparams, make_transform = hparams_and_transform(runs)
+
+    def with_start(numbers):
+        """The same updates; the state also holds the parameters at the start."""
+        inner = make_transform(numbers)
+
+        def update(updates, state, params=None):
+            updates, own = inner.update(updates, state[0], params)
+            return updates, (own, state[1])
+
+        return optax.GradientTransformation(lambda p: (inner.init(p), jax.tree.map(jnp.copy, p)), update)
+
+    cadence = {"record_every": 5, "evaluate_every": 5, "executor": "map"}
+    plain, rows, finals = lanes.run(hparams, make_transform, **cadence)
+    kept, kept_rows, kept_finals = lanes.run(hparams, with_start, eval_params=lambda s, _: s[1], **cadence)
+    for a, b in zip(jax.tree.leaves(plain.state.params), jax.tree.leaves(kept.state.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(rows["loss"], kept_rows["loss"])
+    # Uniform logits have the deterministic half's whole entropy, log 20, as excess: half of it on average.
+    start = np.log(20) / 2
+    evaluated = kept_rows["step"] % 5 == 0
+    np.testing.assert_allclose(kept_rows["excess"][evaluated], start, rtol=1e-6)
+    np.testing.assert_allclose(kept_finals["excess"], start, rtol=1e-6)
+    assert (rows["excess"][rows["step"] == 15] < start).all()
+    assert (finals["excess"] < start).all()
 
 
 def test_auto_is_a_loop_on_a_cpu():

@@ -4,9 +4,10 @@ import numpy as np
 import optax
 import pytest
 
+from lrstudy.feedback import AppliedRate
 from lrstudy.schedules import Cosine
 from lrstudy.training import TrainState, init_state, make_train_step
-from lrstudy.training.step import applied_learning_rate, optimizer_count
+from lrstudy.training.step import applied_learning_rate, make_gradient_step, optimizer_count
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(0.5)}
@@ -90,3 +91,57 @@ def test_a_changed_number_does_not_compile_again():
         hparams = {"schedule": Cosine(peak, 10)}
         step(state_of(sgd, hparams), jnp.zeros(2), hparams)
     assert step._cache_size() == 1
+
+
+def listening(hparams):
+    """Gradient descent at a rate of the schedule times the loss that the step reports."""
+
+    def update(updates, state, params=None, *, value, **extra):
+        rate = hparams["schedule"](state["count"]) * value
+        new = {"count": state["count"] + 1, "rate": AppliedRate(rate)}
+        return jax.tree.map(lambda g: -rate * g, updates), new
+
+    def init(params):
+        return {"count": jnp.int32(0), "rate": AppliedRate(jnp.float32(0))}
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_an_optimizer_hears_the_loss_and_the_rate_it_applied_is_recorded(clipped):
+    hparams = {"schedule": Cosine(0.1, 10)}
+
+    def make(hparams):
+        return optax.chain(optax.clip_by_global_norm(100.0), listening(hparams)) if clipped else listening(hparams)
+
+    state, metrics = make_train_step(quadratic, make)(state_of(make, hparams), jnp.zeros(2), hparams)
+    # The loss is 2.625 by hand (see the first test); two roundings of float32.
+    rate = 0.1 * 2.625
+    assert float(metrics["learning_rate"]) == pytest.approx(rate, rel=2e-7)
+    np.testing.assert_allclose(state.params["w"], [1 - rate, -2 * (1 - rate)], rtol=3e-7)
+
+
+def test_a_second_adapted_rate_is_refused():
+    hparams = {"schedule": Cosine(0.1, 10)}
+
+    def twice(hparams):
+        return optax.chain(listening(hparams), listening(hparams))
+
+    with pytest.raises(ValueError, match="opt_state must hold at most one AppliedRate, got 2"):
+        make_train_step(quadratic, twice)(state_of(twice, hparams), jnp.zeros(2), hparams)
+
+
+def test_a_gradient_of_the_tasks_own_may_follow_from_the_optimizers_state():
+    def gradient(params, batch, opt_state):
+        (value, extra), grads = jax.value_and_grad(quadratic, has_aux=True)(params, batch)
+        count = opt_state[1].count
+        return (value, {**extra, "seen": count}), jax.tree.map(lambda g: g * (1 + count), grads)
+
+    hparams = {"schedule": Cosine(0.125, 10**6)}
+    step = make_gradient_step(gradient, sgd)
+    state, first = step(state_of(sgd, hparams), jnp.zeros(2), hparams)
+    np.testing.assert_array_equal(state.params["w"], [0.875, -1.75])
+    state, second = step(state, jnp.zeros(2), hparams)
+    # Twice the gradient in the second step; the schedule has moved by less than a rounding.
+    np.testing.assert_array_equal(state.params["w"], [0.875 * 0.75, -1.75 * 0.75])
+    assert (int(first["seen"]), int(second["seen"])) == (0, 1)
