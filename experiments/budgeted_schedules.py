@@ -67,7 +67,7 @@ def _grid(middle: float, count: int) -> tuple[float, ...]:
 def settings(scale: Scale) -> Mapping[str, Setting]:
     """Digits and text, each with momentum and with Adam; the middles of the grids come from development seeds."""
     digits = RunConfig(
-        task=choice("task", "digits"),
+        task=choice("task", "digits", batch_size=16),
         schedule=choice("schedule", "Constant", peak=0.1),
         optimizer=choice("optimizer", "momentum"),
         steps=scale.digits_steps,
