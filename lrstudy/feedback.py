@@ -6,7 +6,9 @@ Training, tasks and optimizers do not import each other; what one reads from ano
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
 
 Node = TypeVar("Node")
 
@@ -19,6 +21,29 @@ class AppliedRate(NamedTuple):
     """
 
     value: Float[Array, "*lanes"]
+
+
+class ServerFeedback(NamedTuple):
+    """What a federated server's optimizer tells the clients of the next round.
+
+    Attributes:
+        client_scale: factor on the clients' learning rate.
+        change: the last change that the clients' mean made to the weights, zeros before the first round, for clients
+            that adapt their own rate by it; ``None`` where they do not.
+        cosine: whether inner products are divided by the norms of their factors.
+    """
+
+    client_scale: Float[Array, "*lanes"]
+    change: Any
+    cosine: Bool[Array, "*lanes"]
+
+
+def alignment(first: Any, second: Any, *, cosine: bool | Bool[Array, "*lanes"]) -> Float[Array, ""]:
+    """The inner product of two trees, or the cosine of their angle: 0 where one of them is zero."""
+    product = optax.tree.vdot(first, second)
+    norms = optax.tree.norm(first) * optax.tree.norm(second)
+    normalised = jnp.where(norms > 0, product / jnp.where(norms > 0, norms, 1), 0)
+    return jnp.where(cosine, normalised, product)
 
 
 def trained_params(opt_state: Any, params: Any) -> Any:

@@ -200,10 +200,12 @@ def _is_traced(value: Any) -> bool:
 
 
 def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
-    bounds = optimizers.TABLE[name].bounds
+    row = optimizers.TABLE[name]
     for argument, value in given.items():
-        low, high = bounds.get(argument, (-math.inf, math.inf))
-        if isinstance(value, float) and not (math.isfinite(value) and low <= value < high):
+        if argument in row.choices and value not in row.choices[argument]:
+            raise one_of(f"optimizer.{argument}", value, row.choices[argument])
+        low, high = row.bounds.get(argument, (-math.inf, math.inf))
+        if type(value) in (int, float) and not (math.isfinite(value) and low <= value < high):
             rule = "a finite number" if math.inf == -low == high else f"a finite number in [{low:g}, {high:g})"
             raise ConfigError(f"optimizer.{argument} must be {rule}, got {value!r}")
 

@@ -18,8 +18,23 @@ IS_MATRIX = {"matrix": True, "vector": False, "more": {"kernel": True, "scalar":
 STEPS = 3
 SCHEDULE = Cosine(0.1, 10)
 
-NUMBERS = {name: [k for k, v in row.defaults.items() if type(v) is not bool] for name, row in TABLE.items()}
-FLAGS = {name: [k for k, v in row.defaults.items() if type(v) is bool] for name, row in TABLE.items()}
+NUMBERS = {name: [k for k, v in row.defaults.items() if type(v) is float] for name, row in TABLE.items()}
+STATIC = {name: [k for k, v in row.defaults.items() if type(v) is not float] for name, row in TABLE.items()}
+
+# Where an argument shows within three steps: settings that differ from the defaults, and another value than one half.
+ALONG = {"momentum": {"inner": "momentum"}, "b1": {"inner": "adam"}, "b2": {"inner": "adam"}, "eps": {"inner": "adam"}}
+SOON = {"accumulation": 1, "patience": 1}
+SHOWN_AT = {
+    "fedhyper": {"": {"beta": 0.01}, "momentum": {"kind": "GM"}},
+    "hypergradient": {"": {"beta": 0.01}, "beta": {"beta": 0.01}, **ALONG},
+    "plateau": {"": SOON, **{argument: {**SOON, **settings} for argument, settings in ALONG.items()}},
+}
+OTHER = {
+    ("fedhyper", "kind"): "GM", ("fedhyper", "product"): "cosine",
+    ("hypergradient", "inner"): "momentum", ("hypergradient", "kind"): "mul", ("hypergradient", "high"): 0.05,
+    ("plateau", "inner"): "momentum", ("plateau", "patience"): 2, ("plateau", "cooldown"): 1,
+    ("plateau", "accumulation"): 2,
+}  # fmt: skip
 
 
 def tree(seed, dtype=jnp.float32, steps=()):
@@ -32,12 +47,17 @@ def build(name, learning_rate, **changed):
     return TABLE[name].build(learning_rate, **{**TABLE[name].defaults, **changed})
 
 
+def updater(transform):
+    """``update`` for a loss that stays at one."""
+    return functools.partial(optax.with_extra_args_support(transform).update, value=jnp.float32(1))
+
+
 def train(transform, params, grads):
     """Parameters and state after one update for every gradient of a stack."""
 
     def step(carry, grad):
         params, state = carry
-        updates, state = transform.update(grad, state, params)
+        updates, state = updater(transform)(grad, state, params)
         return (optax.apply_updates(params, updates), state), None
 
     return jax.lax.scan(step, (params, transform.init(params)), grads)[0]
@@ -64,9 +84,12 @@ def assert_close(first, second):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_defaults_are_numbers_or_flags_and_build(name):
-    for argument, default in TABLE[name].defaults.items():
-        assert type(default) in (int, float, bool), argument
+def test_defaults_are_plain_values_and_build(name):
+    row = TABLE[name]
+    for argument, default in row.defaults.items():
+        assert type(default) in (int, float, bool, str), argument
+        assert (type(default) is str) == (argument in row.choices), argument
+    assert set(row.bounds) | set(row.choices) <= set(row.defaults)
     for learning_rate in (0.1, jnp.float32(0.1), SCHEDULE):
         built = build(name, learning_rate)
         assert isinstance(built, optax.GradientTransformation)
@@ -84,26 +107,40 @@ def trained_with_defaults(name):
 
 
 @functools.cache
-def program(name, **flags):
+def program(name, **static):
     """``(peak, numbers) -> parameters and state`` after a few updates; numbers are traced."""
 
     def run(peak, numbers):
-        return train(build(name, Cosine(peak, 10), **numbers, **flags), tree(0), tree(1, steps=(STEPS,)))
+        return train(build(name, Cosine(peak, 10), **numbers, **static), tree(0), tree(1, steps=(STEPS,)))
 
     return run, jax.jit(run)
 
 
-@pytest.mark.parametrize(("name", "argument"), [(n, a) for n in ROWS for a in (*NUMBERS[n], *FLAGS[n])])
+@pytest.mark.parametrize(("name", "argument"), [(n, a) for n, row in TABLE.items() for a in row.defaults])
 def test_every_hyperparameter_has_an_effect(name, argument):
-    defaults = TABLE[name].defaults
-    numbers, flags = ({k: defaults[k] for k in kind[name]} for kind in (NUMBERS, FLAGS))
-    if argument in flags:
-        flags[argument] = not flags[argument]
-    else:
-        assert numbers[argument] != 0.5
-        numbers[argument] = 0.5
-    params, _ = program(name, **flags)[1](SCHEDULE.peak, numbers)
-    assert not np.allclose(params["matrix"], trained_with_defaults(name)[0]["matrix"], rtol=0, atol=1e-4)
+    shown = SHOWN_AT.get(name, {})
+    settings = {**TABLE[name].defaults, **shown.get(argument, shown.get("", {}))}
+    before = settings[argument]
+    after = OTHER.get((name, argument), not before if type(before) is bool else 0.5)
+    assert type(after) is type(before)
+    assert after != before
+
+    def trained(settings):
+        static = {k: settings[k] for k in STATIC[name]}
+        return program(name, **static)[1](SCHEDULE.peak, {k: settings[k] for k in NUMBERS[name]})[0]["matrix"]
+
+    assert not np.allclose(trained({**settings, argument: after}), trained(settings), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "argument"), [(n, a) for n, row in TABLE.items() for a in row.choices])
+def test_every_named_choice_builds_and_another_is_refused(name, argument):
+    row = TABLE[name]
+    for choice in row.choices[argument]:
+        transform = build(name, SCHEDULE, **{argument: choice})
+        updates, _ = updater(transform)(tree(1), transform.init(tree(0)), tree(0))
+        assert np.isfinite(optax.tree.norm(updates))
+    with pytest.raises(ValueError, match=f"^{argument} must be one of .*got 'other'$"):
+        build(name, SCHEDULE, **{argument: "other"})
 
 
 PLAIN = {
@@ -122,7 +159,7 @@ def test_defaults_are_those_of_plain_optax(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_lanes_of_numbers_are_the_numbers_alone(name):
-    run, alone = program(name, **{k: TABLE[name].defaults[k] for k in FLAGS[name]})
+    run, alone = program(name, **{k: TABLE[name].defaults[k] for k in STATIC[name]})
     # The default, and two values below it that are valid for decays, offsets and coefficients alike.
     numbers = {k: TABLE[name].defaults[k] * jnp.float32([1, 0.5, 0.9]) for k in NUMBERS[name]}
     peaks = jnp.float32([0.1, 0.2, 0.003])
@@ -140,7 +177,7 @@ def test_one_program_serves_all_numbers(name):
     def update(rate, changed):
         traced.append(name)
         transform = build(name, rate, **changed)
-        return transform.update(tree(1), transform.init(tree(0)), tree(0))
+        return updater(transform)(tree(1), transform.init(tree(0)), tree(0))
 
     for factor in (1.0, 0.5):
         update(factor, {k: TABLE[name].defaults[k] * factor for k in NUMBERS[name]})
@@ -155,7 +192,7 @@ def test_parameters_keep_their_type_and_state_is_float32(name, dtype):
     def step(params, grads, rate, changed):
         transform = build(name, Cosine(rate, 10), **changed)
         before = transform.init(params)
-        updates, after = transform.update(grads, before, params)
+        updates, after = updater(transform)(grads, before, params)
         return optax.apply_updates(params, updates), before, after
 
     traced = {k: v for k, v in TABLE[name].defaults.items() if isinstance(v, float)}
@@ -176,7 +213,7 @@ def test_shapes_are_known_without_computing_and_do_not_change(name):
     def update(rate, changed, grads, params):
         transform = build(name, Cosine(rate, 10), **changed)
         state = transform.init(params)
-        return state, *transform.update(grads, state, params)
+        return state, *updater(transform)(grads, state, params)
 
     numbers = {k: jnp.float32(0.5) for k in NUMBERS[name]}
     first, updates, second = jax.eval_shape(update, jnp.float32(0.1), numbers, params, params)
@@ -193,7 +230,7 @@ def test_state_and_parameters_can_be_donated_right_after_init(name):
 
     @functools.partial(jax.jit, donate_argnums=(1, 2))
     def step(grads, state, params):
-        updates, state = transform.update(grads, state, params)
+        updates, state = updater(transform)(grads, state, params)
         return optax.apply_updates(params, updates), state
 
     params, grads = tree(0), tree(1)
@@ -201,26 +238,29 @@ def test_state_and_parameters_can_be_donated_right_after_init(name):
     expected = jax.jit(step.__wrapped__)(grads, state, params)
     # A buffer that two leaves share cannot be donated twice, and one that is not used raises a warning, here an error.
     assert_bitwise(step(grads, state, params), expected)
-    assert all(x.is_deleted() for x in jax.tree.leaves((state, params)))
+    # A scalar that an update overwrites without reading it, such as the rate it applied, is left alone.
+    assert all(x.is_deleted() for x in jax.tree.leaves((state, params)) if x.ndim)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_zero_first_gradient_gives_finite_updates(name):
     transform = build(name, SCHEDULE)
     zeros = jax.tree.map(jnp.zeros_like, tree(0))
-    update = jax.jit(transform.update)
+    update = jax.jit(updater(transform))
     still, state = update(zeros, transform.init(zeros), zeros)
     # Nothing pulls at parameters of zero: neither a gradient nor a decay.
     assert_bitwise(jax.tree.map(jnp.abs, still), zeros)
     for grads in (zeros, tree(1)):
         updates, state = update(grads, state, tree(0))
-        assert all(np.isfinite(x).all() for x in jax.tree.leaves((updates, state)))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(updates))
+        # The best loss of an optimizer that has not looked yet is infinite.
+        assert not any(np.isnan(x).any() for x in jax.tree.leaves(state))
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_checkpoint_brings_the_state_back_bit_for_bit(name, tmp_path):
     transform = build(name, SCHEDULE)
-    update = jax.jit(transform.update)
+    update = jax.jit(updater(transform))
     params = tree(0)
     _, state = update(tree(1), transform.init(params), params)
     saved = {"params": params, "opt_state": state}
