@@ -94,9 +94,9 @@ def settings(scale: Scale) -> Mapping[str, Setting]:
 
     return {
         "digits_sgd": momentum(digits, 0.1, 1.0),
-        "digits_adam": adam(digits, 0.01, 0.01),
-        "text_sgd": momentum(text, 0.5, 5.0, warmup),
-        "text_adam": adam(text, 0.02, 0.02, warmup),
+        "digits_adam": adam(digits, 0.01, 0.02),
+        "text_sgd": momentum(text, 0.25, 3.0, warmup),
+        "text_adam": adam(text, 0.015, 0.015, warmup),
     }
 
 
