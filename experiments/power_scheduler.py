@@ -4,12 +4,12 @@ python -m experiments.power_scheduler --preset=cpu --workdir=runs/power_schedule
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import power_scheduler_claims as claims
 from experiments import power_scheduler_views as views
-from experiments.power_scheduler_law import cells, fit, optima
+from experiments.power_scheduler_law import Law, cells, fit, optima
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.derived import Derived, Parts
@@ -65,7 +65,7 @@ def _doubled_tokens(first: int, count: int) -> tuple[int, ...]:
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale((101, 102), (201, 202), (2, 4), (1_024, 4_096), _doubled(0.001, 6), 128, 8, 1, 1, 16),
     "cpu": Scale(
-        (101, 102, 103), (201, 202, 203), (4, 8, 16, 32), _doubled_tokens(32_768, 5), _doubled(0.001, 7), 4_096
+        (101, 102, 103), (201, 202, 203), (4, 16, 64), _doubled_tokens(65_536, 4), _doubled(0.001, 7), 4_096
     ),
     "gpu": Scale(
         (101, 102, 103), (201, 202, 203), (8, 16, 32, 64), _doubled_tokens(4_194_304, 5), _doubled(0.000_25, 7),
@@ -79,7 +79,7 @@ SCALES: Mapping[str, Scale] = {
 
 
 def parts(scale: Scale) -> Parts:
-    """The sweep, and what follows from it: the tuned WSD runs, the best single WSD peak, and one Power setting."""
+    """The sweep, and what follows from it: WSD tuned and at its best single peak, and Power by either law."""
     return {
         "sweep": Part(
             _base(scale),
@@ -90,7 +90,8 @@ def parts(scale: Scale) -> Parts:
             ],
         ),
         "wsd": Derived(("sweep",), lambda records: _compared(scale, records)),
-        "power": Derived(("sweep",), lambda records: _power(scale, records)),
+        "power": Derived(("sweep",), lambda records: _power(scale, records, _linear)),
+        "free": Derived(("sweep",), lambda records: _power(scale, records, _free)),
     }  # fmt: skip
 
 
@@ -127,18 +128,30 @@ def _compared(scale: Scale, records: Records) -> Part:
     return Part(_base(scale), [runs, axis("seed", scale.seeds)])
 
 
-def _power(scale: Scale, records: Records) -> Part:
-    """One setting of the Power schedule, with the fitted law's a and b, in every cell.
+def _linear(law: Law, batch: int) -> tuple[float, float]:
+    """The one setting of a and b, whatever the batch."""
+    del batch
+    return law.a, law.b
+
+
+def _free(law: Law, batch: int) -> tuple[float, float]:
+    """The law whose exponent of the batch is fitted: then a depends on the batch."""
+    return law.constant * batch ** (law.batch_exponent - 1), law.token_exponent
+
+
+def _power(scale: Scale, records: Records, numbers: Callable[[Law, int], tuple[float, float]]) -> Part:
+    """Power in every cell, with a and b as they follow from the fitted law and, where they do, the batch.
 
     Raises:
         StudyError: the fitted rate does not fall with the tokens, so that no Power schedule follows.
     """
     law = fit(optima(cells(records.part("sweep"))))
-    if not law.b < 0:
-        raise StudyError(f"the fitted b must be below 0 for a Power schedule, got {law.b:.3g}")
-    setting = {"peak": scale.peaks[-1], "a": law.a, "b": law.b, "sequence_length": scale.context, "shape": SHAPE}
     runs = []
     for batch in scale.batches:
+        a, b = numbers(law, batch)
+        if not b < 0:
+            raise StudyError(f"the fitted b must be below 0 for a Power schedule, got {b:.3g}")
+        setting = {"peak": scale.peaks[-1], "a": a, "b": b, "sequence_length": scale.context, "shape": SHAPE}
         for tokens in scale.tokens:
             lengths = {"warmup_tokens": float(scale.warmup_tokens), "total_tokens": float(tokens)}
             lengths |= {"decay_tokens": DECAY_SHARE * tokens}
@@ -186,8 +199,8 @@ EXPERIMENT = Experiment(
               claims.optimum_table),
         Table(
             "regret",
-            "Final validation loss (nats) above that of the tuned WSD run, paired by seed: one Power setting, and WSD "
-            "at the one peak that is best for all cells together",
+            "Final validation loss (nats) above that of the tuned WSD run, paired by seed: one Power setting, Power "
+            "with a fitted exponent of the batch, and WSD at the one peak that is best for all cells together",
             claims.COMPARED,
             claims.regret_table,
         ),

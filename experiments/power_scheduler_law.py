@@ -27,7 +27,8 @@ class Law:
         a: factor of ``rate = batch a tokens**b``.
         b: its exponent.
         r_squared: share of the variance of log(rate / batch) that the law explains.
-        batch_exponent: c of ``rate = constant batch**c tokens**b``, which the law above sets to 1.
+        constant: factor of ``rate = constant batch**c tokens**b``, of which the law above sets c to 1.
+        batch_exponent: c of that fit.
         token_exponent: b of that fit.
         cells: how many cells were fitted.
         edges: how many were left out, since their best rate lies on the grid's edge.
@@ -36,6 +37,7 @@ class Law:
     a: float
     b: float
     r_squared: float
+    constant: float
     batch_exponent: float
     token_exponent: float
     cells: int
@@ -95,8 +97,16 @@ def fit(table: "pd.DataFrame") -> Law:
     free, *_ = np.linalg.lstsq(np.stack([ones, log_batch, log_tokens], axis=1), log_rate)
     residual = target - log_a - b * log_tokens
     explained = 1 - float(np.sum(residual**2) / np.sum((target - target.mean()) ** 2))
-    left_out = len(table) - len(inside)
-    return Law(float(np.exp(log_a)), float(b), explained, float(free[1]), float(free[2]), len(inside), left_out)
+    return Law(
+        a=float(np.exp(log_a)),
+        b=float(b),
+        r_squared=explained,
+        constant=float(np.exp(free[0])),
+        batch_exponent=float(free[1]),
+        token_exponent=float(free[2]),
+        cells=len(inside),
+        edges=len(table) - len(inside),
+    )
 
 
 def interval(found: Mapping[Cell, "pd.DataFrame"], statistic: Callable[[Law], float]) -> Measurement:

@@ -20,20 +20,17 @@ def law(records: Records) -> "Figure":
     figure, axes = panels(1, 1, height=3.6)
     axis = axes[0, 0]
     tokens = np.geomspace(table["tokens"].min(), table["tokens"].max(), 50)
-    centre = table[~table["on_edge"]]
-    free = np.log(centre["rate"]) - found.batch_exponent * np.log(centre["batch"])
-    constant = np.exp(np.mean(free - found.token_exponent * np.log(centre["tokens"])))
     for (batch, own), colour in zip(table.groupby("batch"), COLOURS, strict=False):
         inside, edge = own[~own["on_edge"]], own[own["on_edge"]]
         axis.plot(inside["tokens"], inside["rate"], "o", color=colour, label=f"batch {batch}")
         axis.plot(edge["tokens"], edge["rate"], "o", color=colour, markerfacecolor="none")
         axis.plot(tokens, batch * found.a * tokens**found.b, color=colour, linewidth=1.0)
-        dotted = constant * batch**found.batch_exponent * tokens**found.token_exponent
+        dotted = found.constant * batch**found.batch_exponent * tokens**found.token_exponent
         axis.plot(tokens, dotted, color=colour, linewidth=1.0, linestyle=":")
     axis.set(xscale="log", yscale="log", xlabel="tokens of the run", ylabel="best WSD rate")
     axis.set_title(
         f"lines: batch {found.a:.3g} tokens^{found.b:.2f}; "
-        f"dotted: {constant:.3g} batch^{found.batch_exponent:.2f} tokens^{found.token_exponent:.2f}",
+        f"dotted: {found.constant:.3g} batch^{found.batch_exponent:.2f} tokens^{found.token_exponent:.2f}",
         fontsize=8,
         loc="left",
     )
@@ -66,21 +63,22 @@ def sweep(records: Records) -> "Figure":
 def regret(records: Records) -> "Figure":
     """One panel a schedule, one line a batch size."""
     found = claims.regrets(records)
-    titles = {"power": "Power, one setting", "single": "WSD, the best single peak"}
-    figure, axes = panels(1, 2, width=8.0, height=3.0)
+    titles = {"power": "Power, one setting", "free": "Power, fitted batch exponent", "single": "WSD, one peak"}
+    figure, axes = panels(1, 3, width=9.0, height=3.0)
     for (name, gaps), axis in zip(found.items(), axes.flat, strict=True):
+        if axis is not axes[0, 0]:
+            axis.sharey(axes[0, 0])
         batches = sorted({batch for batch, _ in gaps})
         for batch, colour in zip(batches, COLOURS, strict=False):
             own = {tokens: values for (one, tokens), values in sorted(gaps.items()) if one == batch}
             samples = np.stack(list(own.values()))
-            error = samples.std(axis=1, ddof=1) / np.sqrt(samples.shape[1])
+            error = claims.standard_error(samples)
             style = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2, "label": f"batch {batch}"}
             axis.errorbar(list(own), samples.mean(axis=1), error, **style)
         axis.axhline(0, color="black", linewidth=0.8)
         axis.set_xscale("log")
-        axis.set(xlabel="tokens of the run")
+        axis.set_xlabel("tokens of the run")
         axis.set_title(titles[name], fontsize=9, loc="left")
-    axes[0, 1].sharey(axes[0, 0])
     axes[0, 0].set_ylabel("loss above the tuned WSD (nats/byte)")
     axes[0, 0].legend(fontsize=8)
     return figure

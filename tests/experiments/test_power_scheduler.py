@@ -128,6 +128,17 @@ def test_power_follows_the_fitted_law_with_one_setting():
         assert float(run.schedule(run.config.steps)) == 0.0
 
 
+def test_with_a_fitted_exponent_the_factor_follows_the_batch():
+    """The swept rates are proportional to the batch, so that both laws and both schedules are the same."""
+    both = [study.parts(SCALE)[name].make(swept()) for name in ("power", "free")]
+    schedules = [[resolve(config).schedule for config in part.configs()] for part in both]
+    for one, other in zip(*schedules, strict=True):
+        assert (one.a, one.b) == (pytest.approx(other.a), pytest.approx(other.b))
+    law = fit(optima(all_cells(exponent=0.5)))
+    a, b = study._free(law, 16)
+    assert (16 * a * 2.0 ** (16 * b)) == pytest.approx(best_rate(16, 2**16, 0.5))
+
+
 def test_no_power_schedule_follows_from_rates_that_grow_with_the_tokens():
     with pytest.raises(StudyError, match=r"the fitted b must be below 0 for a Power schedule, got 0\.1"):
         study.parts(SCALE)["power"].make(swept(exponent=0.1))
@@ -156,7 +167,8 @@ def compared(monkeypatch, power, single):
 
 def test_regrets_are_averaged_over_cells_and_paired_over_seeds(monkeypatch):
     compared(monkeypatch, [[0.1, 0.3], [0.0, 0.2]], [[0.2, 0.4], [0.3, 0.1]])
-    mean, worst, saved = (measure(None) for measure in (claims._mean_regret, claims._worst_regret, claims._saved))
+    measures = claims._mean_regret("power"), claims._worst_regret, claims._saved
+    mean, worst, saved = (measure(None) for measure in measures)
     assert mean.value == pytest.approx(0.15)
     assert worst.value == pytest.approx(0.2)
     # Over seeds: (0.05, 0.25) less (0.25, 0.25), whose half width is 12.7062 times 0.1.
@@ -175,7 +187,7 @@ def test_the_claim_on_b_is_on_the_upper_end_of_its_interval(monkeypatch):
 def test_thresholds_are_those_of_the_study():
     """Fixed before the deciding run; a change here is a change of the question."""
     expected = {"a1": ("<", 0), "a2": ("<=", 0.15), "a3": (">=", 0.8), "a4": ("<=", 0.2),
-                "b1": ("<=", 0.02), "b2": ("<=", 0.06), "b3": ("<", 0)}  # fmt: skip
+                "b1": ("<=", 0.02), "b2": ("<=", 0.06), "b3": ("<", 0), "b4": ("<=", 0.02)}  # fmt: skip
     assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
 
 
@@ -204,5 +216,5 @@ def test_the_smoke_preset_runs_end_to_end(tmp_path):
     assert all(claim["measured"] is not None for claim in saved["claims"]), done.stderr
     assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in study.EXPERIMENT.figures}
     runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
-    assert set(runs["parts"]) <= {"sweep", "wsd", "power", "trunk"}
+    assert set(runs["parts"]) <= {"sweep", "wsd", "power", "free", "trunk"}
     assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()
