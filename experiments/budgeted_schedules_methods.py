@@ -138,7 +138,7 @@ def deciding(name: str, setting: Setting, seeds: Sequence[int]) -> Derived:
         runs = []
         sources = [records.part(f"{stage}_{name}") for stage in ("tune", "refine")]
         found = {key: value for source in sources for key, value in tuned(source).items()}
-        tables = {int(s.total_steps): s for s in sources[1].schedules.values() if isinstance(s, Tabulated)}
+        tables = refined_tables(sources[1])
         for method in METHODS:
             for steps in setting.budgets():
                 peak = found[method, steps].peak
@@ -149,6 +149,13 @@ def deciding(name: str, setting: Setting, seeds: Sequence[int]) -> Derived:
         return Part(setting.base, [runs, axis("seed", seeds)])
 
     return Derived((f"tune_{name}", f"refine_{name}"), make)
+
+
+def refined_tables(records: Records) -> dict[int, Tabulated]:
+    """Updates of the budget to its refined schedule, at one of the peaks that were tried."""
+    steps = records.runs.set_index("run_id")["steps"]
+    found = records.schedules.items()
+    return {int(steps[run_id]): schedule for run_id, schedule in found if isinstance(schedule, Tabulated)}
 
 
 def final_losses(records: Records) -> "pd.DataFrame":

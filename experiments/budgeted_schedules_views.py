@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments import budgeted_schedules_claims as claims
-from experiments.budgeted_schedules_methods import FRACTIONS, METHODS, tuned
+from experiments.budgeted_schedules_methods import FRACTIONS, METHODS, refined_tables, tuned
 from lrstudy.study.figures.style import COLOURS, panels
 from lrstudy.study.records import Records
 
@@ -19,15 +19,15 @@ _LABELS = [f"{100 * fraction:g}%" for fraction in FRACTIONS]
 def budgets(records: Records) -> "Figure":
     """One panel a setting: every method relative to the linear schedule."""
     figure, axes = panels(2, 2, width=8.0, height=3.0)
+    tables = {name: claims.losses(records, name) for name in claims.SETTINGS}
     for (name, title), axis in zip(claims.SETTINGS.items(), axes.flat, strict=True):
-        table = claims.losses(records, name)
-        _relative(axis, table)
+        _relative(axis, tables[name])
         axis.set_title(title.removesuffix(": "), fontsize=9, loc="left")
     for axis in axes[-1]:
         axis.set_xlabel("budget (share of the full updates)")
     for axis in axes[:, 0]:
         axis.set_ylabel("loss over linear's, less one (%)")
-    seeds = f"mean over {table.shape[1]} seeds"
+    seeds = f"mean over {max(table.shape[1] for table in tables.values())} seeds"
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=seeds, title_fontsize=7)
     return figure
@@ -59,8 +59,7 @@ def refined_schedules(records: Records) -> "Figure":
     """One panel a setting, one line a budget, beside the line that it was refined from."""
     figure, axes = panels(2, 2, width=8.0, height=2.6)
     for (name, title), axis in zip(claims.SETTINGS.items(), axes.flat, strict=True):
-        part = records.part(f"refine_{name}")
-        tables = {schedule.total_steps: schedule for schedule in part.schedules.values()}
+        tables = refined_tables(records.part(f"refine_{name}"))
         for (_, schedule), label, colour in zip(sorted(tables.items()), _LABELS, COLOURS, strict=False):
             values = np.asarray(schedule.values)
             axis.plot(np.linspace(0, 1, len(values)), values, color=colour, linewidth=1.1, label=label)

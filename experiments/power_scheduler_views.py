@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments import power_scheduler_claims as claims
 from experiments.power_scheduler_law import cells, fit, optima
-from lrstudy.study.figures.style import COLOURS, panels
+from lrstudy.study.figures.style import COLOURS, bands, panels
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def sweep(records: Records) -> "Figure":
         axis.set_xlabel("peak learning rate")
     for axis in axes[:, 0]:
         axis.set_ylabel("validation loss (nats/byte)")
-    seeds = f"line: mean over {losses.shape[1]} seeds; band: range"
+    seeds = max(losses.shape[1] for losses in found.values())
     handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=seeds, title_fontsize=7)
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=bands(seeds), title_fontsize=7)
     return figure
 
 
