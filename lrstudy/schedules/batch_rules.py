@@ -82,14 +82,17 @@ def adam_from_batch(
     owner = "adam_from_batch"
     rate = lr_from_batch(learning_rate, batch, reference_batch, rule="adam_sde")
     k = _ratio(owner, batch, reference_batch)
-    decays = []
-    for name, decay in (("b1", b1), ("b2", b2)):
-        forgotten = k * (1 - plain_number(owner, name, decay, _SHARE))
-        if forgotten > 1:
-            fail(owner, name, "at least 1 - reference_batch / batch", decay)
-        decays.append(1 - forgotten)
+    b1, b2 = _forgetting(owner, "b1", b1, k), _forgetting(owner, "b2", b2, k)
     eps = plain_number(owner, "eps", eps, Range(0, LARGEST, "a finite number of at least 0"))
-    return AdamScaling(rate, *decays, eps / math.sqrt(k))
+    return AdamScaling(rate, b1, b2, eps / math.sqrt(k))
+
+
+def _forgetting(owner: str, name: str, decay: float, k: float) -> float:
+    """The decay rate that forgets k times as fast."""
+    forgotten = k * (1 - plain_number(owner, name, decay, _SHARE))
+    if forgotten > 1:
+        fail(owner, name, "at least 1 - reference_batch / batch", decay)
+    return 1 - forgotten
 
 
 def _ratio(owner: str, batch: int, reference_batch: int) -> float:

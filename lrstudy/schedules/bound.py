@@ -112,10 +112,12 @@ def bound_terms(
 
 def _rates(owner: str, name: str, given: Any, total_steps: int | None) -> np.ndarray:
     """The rates of a schedule or of an array, shape (T,), float64, none below 0 and not all 0."""
+    rates = given
     if total_steps is not None or isinstance(given, Schedule):
         total_steps = plain_int(owner, "total_steps", total_steps, Range(1, STEP_LIMIT, "a positive int"))
+        rates = given(np.arange(total_steps)) if isinstance(given, Schedule) else given
     try:
-        eta = np.asarray(given(np.arange(total_steps)) if isinstance(given, Schedule) else given, np.float64)
+        eta = np.asarray(rates, np.float64)
     except (TypeError, ValueError):
         eta = np.zeros(())
     if eta.ndim != 1 or not ((eta >= 0) & (eta <= LARGEST)).all() or not (eta[:total_steps] > 0).any():

@@ -232,8 +232,8 @@ def tokens_in(owner: str, argument: str, given: Any, low: int) -> int:
         ScheduleError: for another type, a number that is not whole and one below `low`.
     """
     rule = f"a whole number of at least {low}"
-    whole = isinstance(given, _NUMBERS) and not isinstance(given, bool) and float(given).is_integer()
-    if not whole or given < low:
+    number = isinstance(given, _NUMBERS) and not isinstance(given, bool)
+    if not number or not (isinstance(given, _INTS) or float(given).is_integer()) or given < low:
         fail(owner, argument, rule, given)
     return int(given)
 

@@ -5,13 +5,14 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import optax
 
 from lrstudy import optimizers, tasks
-from lrstudy.schedules import Schedule, from_dict
+from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
@@ -32,6 +33,8 @@ class RunConfig:
         clip_norm: largest global gradient norm; ``None``: no clipping.
         record_every: steps between metric rows.
         evaluate_every: steps between evaluations, a multiple of ``record_every``; 0: only the final parameters.
+        start: ``<run id>@<step>``: go on from that run's state after so many updates; ``None``: from initialisation.
+        schedule_start: step at which the schedule begins; before it the rate is the schedule's first.
     """
 
     task: Choice
@@ -43,6 +46,8 @@ class RunConfig:
     clip_norm: float | None = None
     record_every: int = 10
     evaluate_every: int = 0
+    start: str | None = None
+    schedule_start: int = 0
 
 
 PLAIN_FIELDS: dict[str, choices.Argument] = {
@@ -51,7 +56,11 @@ PLAIN_FIELDS: dict[str, choices.Argument] = {
     "clip_norm": choices.Argument(float, True, None),
     "record_every": choices.Argument(int, False, 10),
     "evaluate_every": choices.Argument(int, False, 0),
+    "start": choices.Argument(str, True, None),
+    "schedule_start": choices.Argument(int, False, 0),
 }
+_LOWEST = {"steps": 1, "seed": 0, "record_every": 1, "evaluate_every": 0, "schedule_start": 0}
+_START = re.compile(r"(?P<run_id>[0-9a-f]{16})@(?P<step>[1-9][0-9]*)")
 
 
 def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
@@ -104,7 +113,7 @@ class Run:
     Attributes:
         config: what it was resolved from.
         columns: dotted path to plain value of every leaf, the facts of the task's data included.
-        schedule: built.
+        schedule: built; as a function of the run's own step, so shifted where it begins later.
         task: built, its model inside.
         optimizer: hyperparameters by name.
     """
@@ -168,6 +177,8 @@ def resolve(config: RunConfig) -> Run:
     _check_optimizer(config.optimizer.name, optimizer)
     columns = {name: getattr(config, name) for name in PLAIN_FIELDS}
     columns |= choices.columns_of("schedule", config.schedule.name, schedule)
+    if config.schedule_start:
+        schedule = Shifted(schedule, config.schedule_start)
     columns |= choices.columns_of("task", config.task.name, task)
     columns |= {f"task.{k}": v for k, v in task.facts().items()}
     if model is not None:
@@ -178,7 +189,7 @@ def resolve(config: RunConfig) -> Run:
 
 def trunk_of(run: Run) -> tuple[RunConfig, int] | None:
     """The run that this one branches from and the step at which it does; ``None`` if it starts at its own beginning."""
-    trunk = run.schedule.trunk()
+    trunk = None if run.config.start else run.schedule.trunk()
     if trunk is None or trunk[1] < 1 or trunk[1] >= run.config.steps:
         return None
     schedule, step = trunk
@@ -188,11 +199,19 @@ def trunk_of(run: Run) -> tuple[RunConfig, int] | None:
     return dataclasses.replace(run.config, schedule=chosen, steps=step), step
 
 
+def start_of(config: RunConfig) -> tuple[str, int] | None:
+    """The run that this one goes on from, and after how many updates; ``None`` if it starts at initialisation."""
+    match = _START.fullmatch(config.start or "")
+    return (match["run_id"], int(match["step"])) if match else None
+
+
 def schedule_of(columns: Mapping[str, Any]) -> Schedule:
     """The schedule that a record's columns describe."""
     prefix = "schedule."
     fields = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
-    return from_dict({"name": columns["schedule"], **fields})
+    schedule = from_dict({"name": columns["schedule"], **fields})
+    begin = int(columns.get("schedule_start", 0))
+    return Shifted(schedule, begin) if begin else schedule
 
 
 def _is_traced(value: Any) -> bool:
@@ -211,15 +230,26 @@ def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
 
 
 def _check_plain(config: RunConfig) -> None:
-    for name, lowest in (("steps", 1), ("seed", 0), ("record_every", 1), ("evaluate_every", 0)):
+    for name, lowest in _LOWEST.items():
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**31:
             raise ConfigError(f"{name} must be an int of at least {lowest}, got {value!r}")
     if config.evaluate_every % config.record_every:
         rule = f"0 or a multiple of record_every ({config.record_every})"
         raise ConfigError(f"evaluate_every must be {rule}, got {config.evaluate_every!r}")
+    _check_start(config)
     if config.clip_norm is not None and not config.clip_norm > 0:
         raise ConfigError(f"clip_norm must be a positive number or none, got {config.clip_norm!r}")
+
+
+def _check_start(config: RunConfig) -> None:
+    start = start_of(config)
+    if config.start is not None and start is None:
+        raise ConfigError(f"start must be <run id>@<step> with a step of at least 1, got {config.start!r}")
+    if start and start[1] >= config.steps:
+        raise ConfigError(f"start must lie before steps ({config.steps}), got {config.start!r}")
+    if config.schedule_start >= config.steps:
+        raise ConfigError(f"schedule_start must be in [0, steps), got {config.schedule_start!r}")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -253,10 +283,11 @@ def _schedule(config: RunConfig) -> Schedule:
     chosen = config.schedule
     known = choices.arguments_of("schedule", chosen.name)
     given = dict(chosen.arguments)
+    length = config.steps - config.schedule_start
     if "total_steps" in known and "total_steps" not in given:
-        given["total_steps"] = config.steps
+        given["total_steps"] = length
     if "ends" in known and "ends" not in given:
-        given["ends"] = tuple(end for end in (config.steps // 4, config.steps // 2, config.steps) if end)
+        given["ends"] = tuple(end for end in (length // 4, length // 2, length) if end)
     if chosen.name == "WSD" and not {"decay_steps", "decay_fraction"} & set(given):
         given["decay_fraction"] = 0.1
     return choices.build("schedule", Choice(chosen.name, given))

@@ -1,13 +1,15 @@
 """Parts that follow from the records of other parts, and are planned once those are finished."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 from lrstudy.study.errors import StudyError
 from lrstudy.study.part import Part
 from lrstudy.study.plan import Plan, make_plan
 from lrstudy.study.records import UNREADABLE, Records, load
-from lrstudy.study.store import earlier, finished_runs, read_table
+from lrstudy.study.resume import Continuation, Policy, refuse_mismatch
+from lrstudy.study.store import earlier, finished_runs, newest_step, read_table
 from lrstudy.study.workdir import Workdir
 
 
@@ -34,22 +36,27 @@ def static_parts(parts: Parts) -> dict[str, Part]:
     return {name: part for name, part in parts.items() if isinstance(part, Part)}
 
 
-def plan_ready(parts: Parts, workdir: Workdir) -> tuple[Plan, dict[str, str]]:
+def plan_ready(parts: Parts, workdir: Workdir, policy: Policy | None = None) -> tuple[Plan, dict[str, str]]:
     """Plans every part that can be planned from what is finished in the folder.
 
     Args:
         parts: of a preset, in order.
         workdir: of the study.
+        policy: what becomes of a run of the folder that is asked for under another schedule.
 
     Returns:
         The plan, and for every derived part that is not in it the reason.
 
     Raises:
         ConfigError: a run cannot be resolved.
+        ScheduleMismatchError: a run would go on under another schedule, and no policy says how.
     """
     known: dict[str, Part] = static_parts(parts)
     waiting: dict[str, str] = {}
-    plan = make_plan(known, *earlier(workdir))
+    found = earlier(workdir)
+    adopt = Continuation(policy, found, functools.partial(newest_step, workdir))
+    plan = make_plan(known, found, adopt)
+    refuse_mismatch(plan, found)
     for name, part in parts.items():
         if not isinstance(part, Derived):
             continue
@@ -59,7 +66,7 @@ def plan_ready(parts: Parts, workdir: Workdir) -> tuple[Plan, dict[str, str]]:
             waiting[name] = str(error)
             continue
         # In the preset's order, so that a relaunch trains and reports in the order of the first launch.
-        plan = make_plan({own: known[own] for own in parts if own in known}, *earlier(workdir))
+        plan = make_plan({own: known[own] for own in parts if own in known}, found, adopt)
     return plan, waiting
 
 

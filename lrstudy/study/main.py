@@ -29,10 +29,15 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("dry_run", False, "print what would be trained and what it costs, and train nothing", **module)
     flags.DEFINE_string("shard", "1/1", "k/n: train the k-th of n shares of the study", **module)
     flags.DEFINE_bool("report_only", False, "rebuild claims, figures and report from the folder", **module)
+    policies = ["keep", "new", "from_here"]
+    flags.DEFINE_enum(
+        "on_schedule_change", None, policies, "how a run of the folder goes on under another schedule", **module
+    )
     flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
     flags.DEFINE_enum("executor", "auto", ["auto", "vmap", "map"], "how lanes are trained", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
+    flags.DEFINE_bool("keep_checkpoints", False, "keep them all, for runs that may start from them later", **module)
 
 
 def main(experiment: Experiment) -> None:
@@ -93,7 +98,7 @@ def _study(experiment: Experiment, command: Command) -> int:
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
     if FLAGS.dry_run:
         return _dry_run(command, workdir)
-    _check_apart(plan_ready(command.parts, workdir)[0], workdir)
+    _check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
@@ -123,8 +128,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     from lrstudy.study.workdir import read_json, write_json
 
     use_compilation_cache()
-    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, say)
-    plan, _ = plan_ready(command.parts, workdir)
+    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, FLAGS.keep_checkpoints, say)
+    plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}
     files = (workdir.report, workdir.claims, workdir.runs)
@@ -166,7 +171,7 @@ def _stages(launch: Any, command: Command, stop: Any) -> Any:
     while True:
         write_json(launch.workdir.plan, {**launch.plan.to_json(), "concluded": False})
         launch.run(stop)
-        plan, waiting = plan_ready(command.parts, launch.workdir)
+        plan, waiting = plan_ready(command.parts, launch.workdir, FLAGS.on_schedule_change)
         if plan.parts.keys() == launch.plan.parts.keys():
             for name, reason in waiting.items():
                 say(f"part {name} is not planned: {reason}")

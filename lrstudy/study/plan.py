@@ -1,15 +1,18 @@
 """Configurations to a plan: runs, the compiled programs that train them, and in which order."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from lrstudy.study.config import Run, resolve, trunk_of
+from lrstudy.study.config import Run, resolve, start_of, trunk_of
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.part import Part
+from lrstudy.study.stored import stored_run
 
 MAX_LANES = 256
 """Lanes of one program; more runs of one structure are cut evenly into several."""
@@ -26,6 +29,21 @@ class Branch:
 
     run_id: str
     step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """What earlier launches left in the folder, as far as a plan depends on it.
+
+    Attributes:
+        begun: run ids of every group that was begun, finished groups first.
+        done: ids of the runs that are finished, in whichever group.
+        stored: run id to the run's stored configuration, for all that were begun.
+    """
+
+    begun: Sequence[Sequence[str]] = ()
+    done: Collection[str] = frozenset()
+    stored: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,26 +110,29 @@ class Plan:
         }
 
 
-def make_plan(
-    parts: Mapping[str, Part], begun: Sequence[Sequence[str]] = (), done: Collection[str] = frozenset()
-) -> Plan:
+def _as_asked(run: Run) -> Run:
+    return run
+
+
+def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Callable[[Run], Run] = _as_asked) -> Plan:
     """Plans all runs of a study.
 
-    A run whose schedule has a trunk (``WSD``: a constant rate until the decay begins) always starts from that trunk's
-    checkpoint. The trunk is a run of the study where one serves, otherwise one is added; so what a run computes depends
-    on its own configuration alone, and budgets that share a trunk cost the trunk once.
+    A run that names its ``start`` goes on from a run of the folder, or of this plan. A run whose schedule has a trunk
+    (``WSD``: a constant rate until the decay begins) always starts from that trunk's checkpoint. The trunk is a run of
+    the study or of the folder where one serves, otherwise one is added; so what a run computes depends on its own
+    configuration alone, and budgets that share a trunk cost the trunk once.
 
     Args:
         parts: by name.
-        begun: run ids of groups that an earlier launch has begun; a group that can be kept as it was is kept, so that
-            its checkpoints serve.
-        done: ids of runs that are finished, in whichever group; those whose group cannot be kept, because it held runs
-            that are not asked for now, are grouped apart, so that nothing is trained twice.
+        earlier: what the folder holds. A group that was begun and can be kept as it was is kept, so that its
+            checkpoints serve; finished runs whose group cannot be kept, because it held runs that are not asked for
+            now, are grouped apart, so that nothing is trained twice; a finished run that serves as a trunk does.
+        adopt: what is planned for a run that is asked for (see ``resume``).
 
     Raises:
         ConfigError: a run cannot be resolved.
     """
-    members = {name: tuple(resolve(config) for config in part.configs()) for name, part in parts.items()}
+    members = {name: tuple(adopt(resolve(config)) for config in part.configs()) for name, part in parts.items()}
     first_part: dict[str, str] = {}
     runs: dict[str, Run] = {}
     for name, part_runs in members.items():
@@ -119,14 +140,14 @@ def make_plan(
             runs.setdefault(run.run_id, run)
             first_part.setdefault(run.run_id, name)
     asked = frozenset(runs)
-    branches = _branches(runs, first_part)
+    branches = {**_started(runs, first_part, earlier), **_branches(runs, first_part, earlier)}
     kept: dict[str, set[int]] = defaultdict(set)
     for name, part in parts.items():
         for run in members[name]:
             kept[run.run_id] |= {step for step in part.kept_steps if step < run.config.steps}
     for branch in branches.values():
         kept[branch.run_id].add(branch.step)
-    groups = _groups(runs, first_part, branches, kept, (begun, done))
+    groups = _groups(runs, first_part, branches, kept, earlier)
     ids = {name: tuple(dict.fromkeys(run.run_id for run in part_runs)) for name, part_runs in members.items()}
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
@@ -136,14 +157,48 @@ def shard_of(plan: Plan, index: int, count: int) -> Plan:
     owner: dict[str, str] = {}
     by_run = {run.run_id: group for group in plan.groups for run in group.runs}
     for group in plan.groups:
-        trunk = by_run[group.branches[0].run_id] if group.branches else None
+        trunk = by_run.get(group.branches[0].run_id) if group.branches else None
         owner[group.group_id] = owner[trunk.group_id] if trunk else group.group_id
     families = list(dict.fromkeys(owner.values()))
     mine = {family for i, family in enumerate(families) if i % count == index - 1}
     return dataclasses.replace(plan, groups=tuple(g for g in plan.groups if owner[g.group_id] in mine))
 
 
-def _branches(runs: dict[str, Run], first_part: dict[str, str]) -> dict[str, Branch]:
+def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:
+    """Where the runs that name their start do start; a finished run of the folder joins the plan, as trunks do.
+
+    Raises:
+        ConfigError: there is no such run, it is shorter, or it has another model or optimizer.
+    """
+    found: dict[str, Branch] = {}
+    for run_id, run in list(runs.items()):
+        start = start_of(run.config)
+        if start is None:
+            continue
+        origin_id, step = start
+        if origin_id not in runs and origin_id not in earlier.stored:
+            raise ConfigError(f"start must name a run of the folder or of this command, got {run.config.start!r}")
+        origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id)
+        if step > origin.config.steps:
+            raise ConfigError(f"start must be a step of a run of {origin.config.steps} steps, got {run.config.start!r}")
+        if _trained(run) != _trained(origin):
+            raise ConfigError(f"start must name a run of the same model and optimizer, got {run.config.start!r}")
+        found[run_id] = Branch(origin_id, step)
+        if origin_id in runs:
+            order = list(dict.fromkeys(first_part.values()))
+            first_part[origin_id] = min(first_part[origin_id], first_part[run_id], key=order.index)
+        elif origin_id in earlier.done:
+            runs[origin_id] = origin
+            first_part[origin_id] = first_part[run_id]
+    return found
+
+
+def _trained(run: Run) -> dict[str, Any]:
+    """What decides the shapes of a run's state."""
+    return {k: v for k, v in run.columns.items() if k == "optimizer" or k.startswith("model")}
+
+
+def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:
     """Finds or adds the trunk of every run that has one."""
     families: dict[str, list[tuple[str, int, Run]]] = defaultdict(list)
     for run_id, run in runs.items():
@@ -152,23 +207,39 @@ def _branches(runs: dict[str, Run], first_part: dict[str, str]) -> dict[str, Bra
             resolved = resolve(trunk[0])
             families[_family(resolved)].append((run_id, trunk[1], resolved))
     candidates: dict[str, list[Run]] = defaultdict(list)
-    for run in runs.values():
+    for run in [*runs.values(), *_stored_trunks(families, runs, earlier)]:
         candidates[_family(run)].append(run)
     found: dict[str, Branch] = {}
     order = list(dict.fromkeys(first_part.values()))
     for family, branching in families.items():
         longest = max(step for _, step, _ in branching)
         serving = [run for run in candidates[family] if run.config.steps >= longest]
-        trunk = min(serving, key=lambda run: run.config.steps) if serving else None
+        trunk = min(serving, key=lambda run: (run.run_id not in runs, run.config.steps), default=None)
         if trunk is None:
             trunk = next(resolved for _, step, resolved in branching if step == longest)
-            runs[trunk.run_id] = trunk
+        runs.setdefault(trunk.run_id, trunk)
         # The part that branches first needs the trunk no later than itself.
         parts = [first_part[run_id] for run_id, _, _ in branching]
         earliest = min([*parts, first_part.get(trunk.run_id, parts[0])], key=order.index)
         first_part[trunk.run_id] = earliest
         found |= {run_id: Branch(trunk.run_id, step) for run_id, step, _ in branching}
     return found
+
+
+def _stored_trunks(
+    families: Mapping[str, Sequence[tuple[str, int, Run]]], runs: Mapping[str, Run], earlier: Earlier
+) -> Iterable[Run]:
+    """Finished runs of the folder, not asked for now, that could be the trunk of one of these families."""
+    wanted = {
+        (trunk.config.task.name, trunk.config.schedule.name, trunk.config.seed)
+        for branching in families.values()
+        for _, _, trunk in branching
+    }
+    for run_id in sorted(earlier.done - runs.keys() if wanted else ()):
+        data = earlier.stored[run_id]
+        if (data["task"][0], data["schedule"][0], data["seed"]) in wanted:
+            with contextlib.suppress(StudyError, ConfigError):  # a text that has changed since is no trunk
+                yield stored_run(data, run_id)
 
 
 def _family(run: Run) -> str:
@@ -195,9 +266,10 @@ def _groups(
     first_part: Mapping[str, str],
     branches: Mapping[str, Branch],
     kept_steps: Mapping[str, set[int]],
-    earlier: tuple[Sequence[Sequence[str]], Collection[str]],
+    earlier: Earlier,
 ) -> list[Group]:
-    begun, done = earlier
+    begun = earlier.begun
+    depths = {run_id: _depth(run_id, branches) for run_id in runs}
     order = list(dict.fromkeys(first_part.values()))
     kept: dict[str, int] = {}
     for i, ids in enumerate(begun):
@@ -206,7 +278,7 @@ def _groups(
     buckets: dict[Any, list[Run]] = defaultdict(list)
     for run_id, run in runs.items():
         branch = branches.get(run_id)
-        key = kept.get(run_id, -1), run_id in done, *_signature(run, first_part[run_id], branch)
+        key = kept.get(run_id, -1), run_id in earlier.done, depths[run_id], *_signature(run, first_part[run_id], branch)
         buckets[key].append(run)
     groups = []
     for key, members in buckets.items():
@@ -216,8 +288,14 @@ def _groups(
             own = tuple(branches[run.run_id] for run in lanes) if lanes[0].run_id in branches else None
             saved = sorted(set().union(*(kept_steps.get(run.run_id, set()) for run in lanes)))
             groups.append(Group(tuple(lanes), first_part[lanes[0].run_id], own, tuple(saved)))
-    # Trunks first within a part; a trunk never branches itself.
-    return sorted(groups, key=lambda g: (order.index(g.part), g.branches is not None))
+    # Whatever others start from comes before them within a part.
+    return sorted(groups, key=lambda g: (order.index(g.part), depths[g.runs[0].run_id]))
+
+
+def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
+    """How many starts lie between a run and an initialisation."""
+    branch = branches.get(run_id)
+    return 0 if branch is None else 1 + _depth(branch.run_id, branches)
 
 
 def _cut(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:

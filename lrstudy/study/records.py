@@ -92,7 +92,7 @@ class Records:
     @functools.cached_property
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every run, rebuilt from its columns."""
-        names = [name for name in self.runs.columns if name == "schedule" or name.startswith("schedule.")]
+        names = [name for name in self.runs.columns if name.startswith("schedule")]
         rows = self.runs[["run_id", *names]].to_dict("records")
         return {row.pop("run_id"): schedule_of({k: v for k, v in row.items() if not _missing(v)}) for row in rows}
 

@@ -17,7 +17,7 @@ from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.store import begun_groups, finished_runs, read_rows, write_table
+from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training.program import Lane, to_host
@@ -122,21 +122,28 @@ class Launch:
 
     def _trunk_lanes(self, group: Group, stop: StopRequest, lane: int) -> tuple[Lane, int]:
         branch = (group.branches or ())[lane]
-        trunk = self._owner[branch.run_id]
+        trunk = self._home(branch.run_id)
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
         return self._lanes_at(trunk, branch.step, stop), place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
         """A group's lanes at one step, on the host; the last ones are kept, since lanes are asked for in turn."""
         if self._kept is None or self._kept[0] != (group.group_id, step):
-            lanes = GroupTrainer(group, self.workdir, self.settings, stop).lanes_at(step)
+            trainer = GroupTrainer(group, self.workdir, self.settings, stop)
+            lanes = trainer.lanes_at(step, functools.partial(self._trunk_lanes, group, stop))
             self._kept = ((group.group_id, step), to_host(lanes))
         return self._kept[1]
 
+    def _home(self, run_id: str) -> Group:
+        """The group that has a run's checkpoints and rows: its own, or one of an earlier command that trained it."""
+        own, home = self._owner.get(run_id), home_of(self.workdir, run_id)
+        group = own if home is None or (own and own.group_id == home.group_id) else home
+        if group is None:
+            raise StudyError(f"run {run_id} is not in '{self.workdir.root}'")
+        return group
+
     def _trunk_rows(self, group: Group) -> Any:
-        finished = finished_runs(self.workdir)
-        trunks = [branch.run_id for branch in group.branches or ()]
-        homes = {finished[run_id][0] if run_id in finished else self._owner[run_id].group_id for run_id in trunks}
+        homes = {self._home(branch.run_id).group_id for branch in group.branches or ()}
         return read_rows(self.workdir, sorted(homes))
 
     def _probe(self, part: str, stop: StopRequest) -> None:
@@ -151,7 +158,7 @@ class Launch:
             write_table(path, probe.measure(context))
 
     def _params(self, stop: StopRequest, run_id: str, step: int) -> Any:
-        group = self._owner[run_id]
+        group = self._home(run_id)
         place = [run.run_id for run in group.runs].index(run_id)
         lanes = self._lanes_at(group, step, stop)
         return jax.tree.map(lambda x: x[place], lanes.state.params)

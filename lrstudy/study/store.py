@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrstudy.study.errors import StudyError
-from lrstudy.study.plan import Group
+from lrstudy.study.plan import Branch, Earlier, Group
+from lrstudy.study.stored import config_to_json, stored_run
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
+from lrstudy.training import checkpoint
 from lrstudy.training.loop import Columns
 
 if TYPE_CHECKING:
@@ -50,14 +52,22 @@ class GroupStore:
     def begin(self) -> None:
         """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is."""
         if not self._path.exists():
-            write_json(self._path, {"runs": [run.run_id for run in self._group.runs], "part": self._group.part})
+            write_json(self._path, self._facts)
 
     def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
         """Notes what became of the runs; from now on the group is done."""
         entries = [dataclasses.asdict(outcome) for outcome in outcomes]
-        runs = [run.run_id for run in self._group.runs]
-        record = {"runs": runs, "part": self._group.part, "outcomes": entries, "cost": dict(cost)}
-        write_json(self._path, record)
+        write_json(self._path, {**self._facts, "outcomes": entries, "cost": dict(cost)})
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        group = self._group
+        return {
+            "runs": [run.run_id for run in group.runs],
+            "part": group.part,
+            "configs": [config_to_json(run.config) for run in group.runs],
+            "branches": group.branches and [dataclasses.astuple(branch) for branch in group.branches],
+        }
 
     def write_rows(self, columns: Columns, start: int, stop: int) -> None:
         """Writes the rows of steps ``start`` to ``stop`` as one file.
@@ -112,13 +122,41 @@ def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:
     }
 
 
-def earlier(workdir: Workdir) -> tuple[list[list[str]], frozenset[str]]:
-    """What a plan needs to know of earlier launches: the runs of every group, and the runs that are finished.
+def earlier(workdir: Workdir) -> Earlier:
+    """What a plan needs to know of earlier launches.
 
     Finished groups come first: where two groups hold the same run, its records are in the finished one.
     """
     groups = sorted(begun_groups(workdir).values(), key=lambda group: "outcomes" not in group)
-    return [group["runs"] for group in groups], frozenset(finished_runs(workdir))
+    pairs = ((group["runs"], group["configs"]) for group in groups)
+    stored = {run_id: config for ids, configs in pairs for run_id, config in zip(ids, configs, strict=True)}
+    return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored)
+
+
+def home_of(workdir: Workdir, run_id: str) -> Group | None:
+    """The group in whose folder a run's checkpoints are: the finished one if several hold it; ``None`` if none does.
+
+    Raises:
+        StudyError: its configurations now mean other runs.
+    """
+    holders = {name: group for name, group in begun_groups(workdir).items() if run_id in group["runs"]}
+    if not holders:
+        return None
+    entry = min(holders.values(), key=lambda group: "outcomes" not in group)
+    runs = tuple(stored_run(c, own) for c, own in zip(entry["configs"], entry["runs"], strict=True))
+    branches = entry["branches"] and tuple(Branch(*pair) for pair in entry["branches"])
+    group = Group(runs, entry["part"], branches)
+    # Other commands may count on any of its checkpoints.
+    return dataclasses.replace(group, kept_steps=tuple(checkpoint.steps(workdir.checkpoints / group.group_id)))
+
+
+def newest_step(workdir: Workdir, run_id: str) -> int:
+    """The newest step at which a run was saved, its own last one if its group went on; 0 for none."""
+    home = home_of(workdir, run_id)
+    if home is None or not home.kept_steps:
+        return 0
+    (own,) = (run for run in home.runs if run.run_id == run_id)
+    return min(home.kept_steps[-1], own.config.steps)
 
 
 def read_rows(workdir: Workdir, groups: Sequence[str]) -> "pd.DataFrame":

@@ -23,6 +23,8 @@ from lrstudy.training.loop import Cadence, Columns, Job
 from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device
 from lrstudy.training.step import optimizer_count
 
+TrunkLanes = Callable[[int], tuple[Lane, int]]
+
 
 class PreemptedError(Exception):
     """Training was asked to stop and has saved."""
@@ -36,12 +38,14 @@ class Settings:
         executor: see ``lanes.spread``.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
+        keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
     """
 
     executor: lanes.Executor = "auto"
     checkpoint_seconds: float = 30.0
     checkpoint_steps: int = 0
+    keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
 
 
@@ -83,7 +87,7 @@ class GroupTrainer:
         data = jax.device_put(self._group.runs[0].task.load())
         return Job(program, self._hparams, data, self._cadence)
 
-    def train(self, trunk_lanes: Callable[[int], tuple[Lane, int]], trunk_rows: Callable[[], Any]) -> None:
+    def train(self, trunk_lanes: TrunkLanes, trunk_rows: Callable[[], Any]) -> None:
         """Trains to the end and notes the outcomes.
 
         Args:
@@ -105,8 +109,12 @@ class GroupTrainer:
         finals = self._train(position, self._group.stop, record=True)
         self._store.finish(self._outcomes(position.lanes, finals), {"seconds": position.seconds})
 
-    def lanes_at(self, step: int) -> Lane:
+    def lanes_at(self, step: int, trunk_lanes: TrunkLanes) -> Lane:
         """The lanes at one step, from a checkpoint; recomputed from an earlier one if that is gone or damaged.
+
+        Args:
+            step: updates made; lanes that are shorter stand at their end.
+            trunk_lanes: as for ``train``, should the lanes have to be made again from where they branched.
 
         Raises:
             PreemptedError: a stop was requested on the way.
@@ -117,9 +125,12 @@ class GroupTrainer:
         warning = restored.warning(self._what)
         if warning:
             self._settings.warn(warning)
-        position = _Position(empty_lanes(self._abstract), 0, fresh=True)
         if restored.tree is not None:
             position = _Position(restored.tree, restored.step, fresh=False)
+        elif self._group.branches:
+            position = self._branch(trunk_lanes)
+        else:
+            position = _Position(empty_lanes(self._abstract), 0, fresh=True)
         self._train(position, step, record=False)
         return position.lanes
 
@@ -150,7 +161,7 @@ class GroupTrainer:
 
     @property
     def _kept_steps(self) -> Sequence[int]:
-        return self._group.kept_steps
+        return checkpoint.steps(self._folder) if self._settings.keep_checkpoints else self._group.kept_steps
 
     def _check_counts(self, restored: checkpoint.Restored) -> None:
         """The clock, each lane's step and its optimizer's count must be one number, or the data would not fit."""
@@ -167,7 +178,7 @@ class GroupTrainer:
                     f"clock at step {expected}, training state at {step}, optimizer at {count}"
                 )
 
-    def _branch(self, trunk_lanes: Callable[[int], tuple[Lane, int]]) -> _Position:
+    def _branch(self, trunk_lanes: TrunkLanes) -> _Position:
         """Each lane taken from its trunk's checkpoint."""
         found = [trunk_lanes(lane) for lane in range(len(self._group.runs))]
         picked = [jax.tree.map(lambda x, place=place: x[place], stacked) for stacked, place in found]

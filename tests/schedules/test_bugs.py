@@ -1,8 +1,11 @@
 """Bugs of published schedules, as regression tests; the names are those of the projects that have or had them."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lrstudy.schedules import (
@@ -18,6 +21,8 @@ from lrstudy.schedules import (
     Polynomial,
     Power,
     ScheduleError,
+    Shifted,
+    from_dict,
     steps_from_fraction,
 )
 
@@ -111,6 +116,67 @@ def test_optax_a_cosine_is_even_in_the_step():
     schedule = Cosine(1.0, 10)
     np.testing.assert_array_equal(rates(schedule, [-5, -1]), 1)
     assert schedule(5) != schedule(-5)
+
+
+def test_optax_a_schedule_is_asked_for_at_counts_from_one():
+    asked = []
+
+    def listening(count):
+        asked.append(int(count))
+        return Linear(1.0, 10)(count)
+
+    transform = optax.sgd(listening)
+    state = transform.init(jnp.zeros(1))
+    for _ in range(3):
+        _, state = transform.update(jnp.ones(1), state)
+    assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ends", [[300, 600, 900, 1000], [333, 1000], [999, 1000]])
+def test_levanter_cycles_that_do_not_divide_the_run(ends):
+    # Cycles are named by their ends: none is longer than asked for, and each ends where it should.
+    schedule = CyclicCosine(1.0, ends, end=0.25, endpoint="inclusive", peak_decay=1.0)
+    begins = np.array([0, *ends[:-1]])
+    np.testing.assert_array_equal(rates(schedule, begins[np.diff([0, *ends]) > 1]), 1)
+    np.testing.assert_array_equal(rates(schedule, np.array(ends) - 1), 0.25)
+
+
+def test_fabian_a_warmup_from_above_zero_has_an_uneven_last_step():
+    # From 0.1 to 0.5 in four steps of 0.1, where the code had three of 0.1125 and one of 0.0625.
+    rising = rates(Constant(0.5, warmup_steps=4, init_value=0.1), range(6))
+    np.testing.assert_allclose(rising, [0.1, 0.2, 0.3, 0.4, 0.5, 0.5], rtol=0, atol=1e-7)
+
+
+def test_many_a_resumed_run_restarts_or_shifts_its_schedule():
+    schedule = WSD(0.5, 10, warmup_steps=2, decay_steps=4)
+    transform = optax.sgd(schedule)
+
+    def applied(transform, state, updates):
+        found = []
+        for _ in range(updates):
+            update, state = transform.update(jnp.ones(1), state)
+            found.append(-float(update[0]))
+        return found, state
+
+    straight, _ = applied(transform, transform.init(jnp.zeros(1)), 10)
+    np.testing.assert_array_equal(straight, rates(schedule, range(10)))
+    first, state = applied(transform, transform.init(jnp.zeros(1)), 7)
+    # What a checkpoint holds: the count in the optimizer's state, and the schedule as data.
+    restored = jax.tree.map(np.array, state)
+    again = optax.sgd(from_dict(json.loads(json.dumps(schedule.to_dict()))))
+    rest, _ = applied(again, restored, 3)
+    assert first + rest == straight
+
+
+def test_open_clip_a_longer_run_makes_the_rate_jump_when_it_resumes():
+    # A cosine of another length has another past; a WSD of another length shares its trunk until it decays.
+    assert abs(Cosine(1.0, 100)(80) - Cosine(1.0, 200)(80)) > 0.5
+    short, long = WSD(1.0, 100, decay_steps=10), WSD(1.0, 200, decay_steps=20)
+    assert short.trunk()[0] == long.trunk()[0]
+    np.testing.assert_array_equal(rates(short, range(91)), rates(long, range(91)))
+    # A new schedule from here on is said to begin here, whatever the count.
+    fresh = Cosine(1.0, 100)
+    np.testing.assert_array_equal(rates(Shifted(fresh, 80), range(80, 180)), rates(fresh, range(100)))
 
 
 def test_hugging_face_siblings_disagree_by_one_step():

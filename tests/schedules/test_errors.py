@@ -17,6 +17,7 @@ from lrstudy.schedules import (
     Exponential,
     Infinite,
     InverseSqrt,
+    Joined,
     Linear,
     Noam,
     OneCycle,
@@ -26,6 +27,7 @@ from lrstudy.schedules import (
     Rex,
     Sampled,
     ScheduleError,
+    Shifted,
     StepDecay,
     Tabulated,
     steps_from_fraction,
@@ -63,6 +65,7 @@ def test_too_many_steps_for_int32():
 FACTORS = "a sequence of finite positive numbers, one for each of boundaries"
 PEAKS = "a finite positive number, or one for each of boundaries"
 RATES = "a sequence of at least two finite rates, none below 0"
+SCHEDULES = "a sequence of at least two schedules"
 NODES = "such that 0 < pct_start < pct_final < 1 and the boundaries differ by at least one step"
 ROOM_OF_TOKENS = "in (0, total_tokens - warmup_tokens]"
 RUN = {"peak": 1.0, "total_steps": 100}
@@ -183,6 +186,16 @@ VALUES = [
     ),
     (Sampled, {"schedule": Constant(1.0), "total_steps": 4, "samples": 5}, "samples", "in [1, total_steps]"),
     (Sampled, {"schedule": 1.0, "total_steps": 4, "samples": 2}, "schedule", "a schedule"),
+    (Shifted, {"schedule": "WSD", "start": 4}, "schedule", "a schedule"),
+    (Shifted, {"schedule": Constant(1.0), "start": -1}, "start", "a non-negative int"),
+    (Shifted, {"schedule": Constant(1.0), "start": 1.0}, "start", "a non-negative int"),
+    (Joined, {"schedules": [Constant(1.0)], "boundaries": []}, "schedules", SCHEDULES),
+    (Joined, {"schedules": Constant(1.0), "boundaries": [5]}, "schedules", SCHEDULES),
+    (Joined, {"schedules": [Constant(1.0), 0.1], "boundaries": [5]}, "schedules", SCHEDULES),
+    (Joined, {"schedules": [Constant(1.0)] * 2, "boundaries": []}, "boundaries", ENDS),
+    (Joined, {"schedules": [Constant(1.0)] * 2, "boundaries": 5}, "boundaries", ENDS),
+    (Joined, {"schedules": [Constant(1.0)] * 3, "boundaries": [5, 5]}, "boundaries", ENDS),
+    (Joined, {"schedules": [Constant(1.0)] * 3, "boundaries": (5,)}, "boundaries", "one fewer than schedules"),
     (Tabulated, {"values": [1.0]}, "values", RATES),
     (Tabulated, {"values": [1.0, -1.0]}, "values", RATES),
     (Tabulated, {"values": [1.0, NAN]}, "values", RATES),

@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrstudy.schedules import SHAPES, WSD, WSDS, Constant, Cosine, ScheduleError, stack
+from lrstudy.schedules import (
+    SHAPES,
+    WSD,
+    WSDS,
+    Constant,
+    Cosine,
+    Joined,
+    Linear,
+    Sampled,
+    ScheduleError,
+    Shifted,
+    stack,
+)
 
 from .cases import ALL
 from .reference import rates
@@ -79,6 +91,14 @@ def test_arrays_and_numbers_stack():
     np.testing.assert_array_equal(stacked.peak, [1, 2])
 
 
+def test_joined_schedules_stack_with_what_they_are_made_of():
+    pairs = [Joined([Constant(peak), Shifted(Linear(peak, 10 * i), 2)], [5 * i]) for i, peak in ((1, 0.5), (2, 0.25))]
+    stacked = stack(pairs)
+    assert stacked.schedules[1].schedule.total_steps.tolist() == [10, 20]
+    found = jax.jit(lanes)(stacked, STEPS[:40])
+    np.testing.assert_array_equal(found, np.stack([rates(pair, STEPS[:40]) for pair in pairs]))
+
+
 WSD_, COSINE = WSD(1.0, 10, decay_steps=2), Cosine(1.0, 10)
 REFUSED = [
     ([], "schedules must be a non-empty sequence of schedules, got []"),
@@ -99,6 +119,22 @@ REFUSED = [
     (
         [WSDS(1.0, [100, 200]), WSDS(1.0, [100])],
         "schedules[1].ends must be of 2 elements as in schedules[0], got (100,)",
+    ),
+    (
+        [Sampled(COSINE, 10, 2), Sampled(Linear(1.0, 10), 10, 2)],
+        f"schedules[1].schedule must be a Cosine like schedules[0], got {Linear(1.0, 10)!r}",
+    ),
+    (
+        [Joined([WSD_, COSINE], [5]), Joined([WSD_, WSD_], [5])],
+        f"schedules[1].schedules[1] must be a Cosine like schedules[0], got {WSD_!r}",
+    ),
+    (
+        [Joined([COSINE, WSD_], [5]), Joined([COSINE, WSD(1.0, 10, decay_steps=2, shape="linear")], [5])],
+        "schedules[1].schedules[1].shape must be '1-sqrt' as in schedules[0], got 'linear'",
+    ),
+    (
+        [Joined([WSD_, WSD_], [5]), Joined([WSD_, WSD_, WSD_], [5, 6])],
+        f"schedules[1].schedules must be of 2 elements as in schedules[0], got {(WSD_, WSD_, WSD_)!r}",
     ),
     (
         [Constant(1.0), Constant(np.ones(3))],

@@ -5,7 +5,7 @@ from lrstudy.study.claims import Claim, mean_interval
 from lrstudy.study.config import RunConfig
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.part import Part, axis
-from lrstudy.study.plan import make_plan, shard_of
+from lrstudy.study.plan import Earlier, make_plan, shard_of
 from lrstudy.study.run import Launch, conclude
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import earlier
@@ -41,7 +41,7 @@ def study(**fields):
 def launch(root, chosen=None, *, experiment=None, shard=(1, 1), begun=(), **settings):
     """Trains what is missing and returns the launch; ``begun=None`` plans with what the folder holds."""
     workdir = Workdir(root)
-    plan = make_plan(chosen or parts(), *(earlier(workdir) if begun is None else (begun, ())))
+    plan = make_plan(chosen or parts(), earlier(workdir) if begun is None else Earlier(begun))
     lines = []
     share = shard_of(plan, *shard).groups
     own = Launch(experiment or study(), plan, share, workdir, Settings(warn=lines.append, **settings))

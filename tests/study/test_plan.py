@@ -7,7 +7,7 @@ from lrstudy.study import plan as plan_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.part import Part, axis
-from lrstudy.study.plan import make_plan, shard_of
+from lrstudy.study.plan import Earlier, make_plan, shard_of
 
 BASE = RunConfig(
     task=choice("task", "bigram"),
@@ -91,7 +91,7 @@ def test_a_trunk_comes_before_its_branches_even_across_parts():
 def test_a_grown_grid_leaves_begun_groups_as_they_are():
     before = make_plan({"": Part(BASE, [axis("seed", [0, 1])])})
     begun = [[run.run_id for run in group.runs] for group in before.groups]
-    after = make_plan({"": Part(BASE, [axis("seed", [0, 1, 2])])}, begun)
+    after = make_plan({"": Part(BASE, [axis("seed", [0, 1, 2])])}, Earlier(begun))
     assert [len(group.runs) for group in after.groups] == [2, 1] or [len(g.runs) for g in after.groups] == [1, 2]
     assert before.groups[0].group_id in {group.group_id for group in after.groups}
 
@@ -99,7 +99,7 @@ def test_a_grown_grid_leaves_begun_groups_as_they_are():
 def test_the_order_of_a_begun_groups_lanes_is_kept():
     begun_order = make_plan({"": Part(BASE, [axis("seed", [0, 1, 2])])})
     ids = [run.run_id for run in begun_order.groups[0].runs]
-    turned = make_plan({"": Part(BASE, [axis("seed", [2, 1, 0])])}, [ids])
+    turned = make_plan({"": Part(BASE, [axis("seed", [2, 1, 0])])}, Earlier([ids]))
     assert [run.run_id for run in turned.groups[0].runs] == ids
 
 

@@ -11,7 +11,7 @@ from lrstudy.study.choices import choice
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Table
 from lrstudy.study.part import Part, axis
-from lrstudy.study.plan import make_plan
+from lrstudy.study.plan import Earlier, make_plan
 from lrstudy.study.probes import Probe
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
@@ -96,7 +96,7 @@ def test_a_second_launch_trains_nothing_and_a_grown_grid_only_what_is_new(tmp_pa
     again = launch(tmp_path, parts(seeds=(0,)))
     assert again.missing() == []
     begun = [group["runs"] for group in begun_groups(first.workdir).values()]
-    grown = make_plan(parts(seeds=(0, 1)), begun)
+    grown = make_plan(parts(seeds=(0, 1)), Earlier(begun))
     assert sum(len(g.runs) for g in grown.groups) == 2 * sum(len(g.runs) for g in first.plan.groups)
     launch(tmp_path, parts(seeds=(0, 1)), begun=begun)
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "metrics").iterdir()}

@@ -1,0 +1,159 @@
+"""Going on under another schedule: never by accident, and in one of three named ways."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from lrstudy.study.choices import arguments_of
+from lrstudy.study.config import Run, resolve, start_of
+from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.plan import Earlier, Plan
+from lrstudy.study.stored import differ_in_schedule, stored_run
+
+Policy = Literal["keep", "new", "from_here"]
+POLICIES: tuple[Policy, ...] = ("keep", "new", "from_here")
+_CHOICES = (
+    "--on_schedule_change=keep (go on under the old one), new (the new one, at the step that was reached) or "
+    "from_here (the new one from its beginning)"
+)
+
+
+class ScheduleMismatchError(ConfigError):
+    """A run would go on under another schedule than the one its checkpoint carries."""
+
+
+def refuse_mismatch(plan: Plan, earlier: Earlier) -> None:
+    """Refuses a plan that leaves an unfinished run of the folder for the same run under another schedule.
+
+    A grid that grows by a schedule still asks for the runs it had; and finished runs are left alone.
+
+    Raises:
+        ScheduleMismatchError: naming both schedules and the choices.
+    """
+    runs = plan.runs()
+    unfinished = _stored({i: c for i, c in earlier.stored.items() if i not in earlier.done and i not in runs})
+    for run_id, run in runs.items():
+        if run_id in earlier.stored:
+            continue
+        start = start_of(run.config)
+        left = [old for old in unfinished if differ_in_schedule(run, old) and (start is None or start[0] != old.run_id)]
+        asked = any(differ_in_schedule(run, other) and i in earlier.stored for i, other in runs.items())
+        if left and not asked:
+            raise _mismatch(run, left[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Continuation:
+    """What is planned for a run when runs of the folder may go on under other schedules.
+
+    Attributes:
+        policy: ``keep`` the old schedule, take the ``new`` one at the step that was reached, or take the new one
+            ``from_here``, its first step being that one; ``None``: a run that names its start must keep its schedule.
+        earlier: what the folder holds.
+        newest: run id to the newest step that it can go on from, 0 for none.
+    """
+
+    policy: Policy | None
+    earlier: Earlier
+    newest: Callable[[str], int]
+
+    def __call__(self, run: Run) -> Run:
+        """The run that is planned for the one that was asked for.
+
+        Raises:
+            ScheduleMismatchError: it names a start under another schedule, and no policy says what to do.
+            ConfigError: there is nothing to go on from, or several runs could be meant.
+        """
+        if run.run_id in self.earlier.stored:
+            return run
+        named = start_of(run.config)
+        if self.policy is None:
+            return run if named is None else self._same_schedule(run, named[0])
+        old = self._named(run, named[0]) if named else self._only(run)
+        step = named[1] if named else self._step(run, old)
+        return self._under(run, old, step)
+
+    def _same_schedule(self, run: Run, origin: str) -> Run:
+        old = self._named(run, origin)
+        if old.columns["schedule_start"] == run.columns["schedule_start"] == 0 and _shown(old) != _shown(run):
+            raise _mismatch(run, old)
+        return run
+
+    def _named(self, run: Run, origin: str) -> Run:
+        if origin not in self.earlier.stored:
+            raise ConfigError(f"start must name a run of the folder, got {run.config.start!r}")
+        return stored_run(self.earlier.stored[origin], origin)
+
+    def _only(self, run: Run) -> Run:
+        """The run of the folder that is this one under another schedule; at an equal peak if there are several."""
+        found = [
+            old for old in _stored(self.earlier.stored) if differ_in_schedule(run, old) and self.newest(old.run_id)
+        ]
+        found = [old for old in found if start_of(old.config) is None] or found
+        peak = "schedule.peak"
+        near = [old for old in found if old.columns.get(peak) == run.columns.get(peak)] or found
+        if not near:
+            rule = f"left out: no run of the folder with a checkpoint differs from {_shown(run)} in its schedule alone"
+            raise ConfigError(f"on_schedule_change must be {rule}")
+        if len(near) > 1:
+            ids = ", ".join(f"{old.run_id}@{self.newest(old.run_id)} ({_shown(old)})" for old in near)
+            raise ConfigError(f"start must say which run goes on under {_shown(run)}: {ids}")
+        return near[0]
+
+    def _step(self, run: Run, old: Run) -> int:
+        """Where it goes on: where an earlier launch of the same command did, else the newest checkpoint."""
+        begun = (self._start_in(data) for data in self.earlier.stored.values() if data["start"])
+        for step in sorted({step for origin, step in begun if origin == old.run_id}):
+            if self._under(run, old, step).run_id in self.earlier.stored:
+                return step
+        return self.newest(old.run_id)
+
+    @staticmethod
+    def _start_in(data: Mapping[str, Any]) -> tuple[str, int]:
+        origin, _, step = data["start"].partition("@")
+        return origin, int(step)
+
+    def _under(self, run: Run, old: Run, step: int) -> Run:
+        config = dataclasses.replace(run.config, start=f"{old.run_id}@{step}")
+        if self.policy == "from_here":
+            return resolve(dataclasses.replace(config, schedule_start=step))
+        if self.policy == "new":
+            return resolve(config)
+        if run.config.steps == old.config.steps:
+            return old
+        chosen, begin = dataclasses.replace(old.config.schedule, arguments=_arguments(old)), old.config.schedule_start
+        return resolve(dataclasses.replace(config, schedule=chosen, schedule_start=begin))
+
+
+def _arguments(run: Run) -> dict[str, Any]:
+    """Every argument of a run's schedule, those that follow from its length included."""
+    prefix = "schedule."
+    found = {k.removeprefix(prefix): v for k, v in run.columns.items() if k.startswith(prefix) and v is not None}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _stored(stored: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+    """The stored runs that still mean what they meant."""
+    found = []
+    for run_id, data in stored.items():
+        try:
+            found.append(stored_run(data, run_id))
+        except (StudyError, ConfigError):
+            continue
+    return found
+
+
+def _shown(run: Run) -> str:
+    """A run's schedule as a person would write it, without the arguments that have their default."""
+    schedule = run.columns["schedule"]
+    defaults = {name: argument.default for name, argument in arguments_of("schedule", schedule).items()}
+    said = {name: value for name, value in _arguments(run).items() if value != defaults[name]}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in said.items())
+    return f"{schedule}({arguments})"
+
+
+def _mismatch(run: Run, old: Run) -> ScheduleMismatchError:
+    return ScheduleMismatchError(
+        f"run {old.run_id} of the folder was trained under {_shown(old)}, not under {_shown(run)}: say {_CHOICES}; "
+        "or use another workdir"
+    )

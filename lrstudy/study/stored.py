@@ -1,0 +1,55 @@
+"""Configurations of runs in a folder: what later commands need to go on from runs that they do not ask for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lrstudy.study.choices import KINDS, Choice, column_value
+from lrstudy.study.config import PLAIN_FIELDS, Run, RunConfig, resolve
+from lrstudy.study.errors import StudyError
+
+
+def config_to_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain data from which ``config_from_json`` makes an equal one."""
+    chosen = {kind: getattr(config, kind) for kind in KINDS}
+    kinds = {kind: own and [own.name, _plain(own.arguments)] for kind, own in chosen.items()}
+    return {**kinds, **{name: getattr(config, name) for name in PLAIN_FIELDS}}
+
+
+def config_from_json(data: Mapping[str, Any]) -> RunConfig:
+    """The inverse of ``config_to_json``."""
+    kinds = {kind: data[kind] and Choice(data[kind][0], _tupled(data[kind][1])) for kind in KINDS}
+    return RunConfig(**kinds, **{name: data[name] for name in PLAIN_FIELDS})
+
+
+def stored_run(data: Mapping[str, Any], run_id: str) -> Run:
+    """The run of a stored configuration.
+
+    Raises:
+        StudyError: the configuration now means another run, because its text or this program has changed.
+    """
+    run = resolve(config_from_json(data))
+    if run.run_id != run_id:
+        raise StudyError(f"run {run_id} cannot be continued: its configuration now means run {run.run_id}")
+    return run
+
+
+def differ_in_schedule(one: Run, other: Run) -> bool:
+    """Whether two runs differ in their schedule, and in nothing else but their length and where they start."""
+    return _beside_schedule(one) == _beside_schedule(other) and _schedule(one) != _schedule(other)
+
+
+def _schedule(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.columns.items() if name.startswith("schedule")}
+
+
+def _beside_schedule(run: Run) -> dict[str, Any]:
+    left_out = {"steps", "start", "record_every", "evaluate_every", *_schedule(run)}
+    return {name: value for name, value in run.columns.items() if name not in left_out}
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: column_value(value) for name, value in arguments.items()}
+
+
+def _tupled(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}

@@ -1,0 +1,54 @@
+"""The figure of every schedule."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lrstudy
+from lrstudy.schedules import TABLE, Linear
+from lrstudy.study.figures import gallery
+
+ROOT = Path(lrstudy.__file__).parents[1]
+
+
+def panels() -> dict:
+    """Title to axes."""
+    return {axes.get_title(loc="left"): axes for axes in gallery.schedules().axes}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return panels()
+
+
+def test_every_row_of_the_table_has_a_panel_of_its_rates(drawn):
+    assert list(drawn) == list(TABLE)
+    steps = np.arange(gallery.LAST + 1)
+    for name, axes in drawn.items():
+        schedule = gallery.example(name)
+        assert type(schedule) is TABLE[name]
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.stack([steps, schedule(steps)], axis=1))
+        # A panel that shows nothing would be no picture of a schedule.
+        assert axes.get_ylim()[1] > axes.lines[0].get_ydata().max() > 0
+
+
+def test_another_row_is_another_panel(monkeypatch):
+    monkeypatch.setitem(TABLE, "Another", Linear)
+    assert list(panels()) == list(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "marks"),
+    [("Constant", [10]), ("WSD", [10, 80, 100]), ("StepDecay", [10, 30, 60, 90]), ("Infinite", [10, 40, 75, 100])],
+)
+def test_lines_stand_where_phases_end(name, marks, drawn):
+    assert gallery.marks(gallery.example(name)) == marks
+    lines = drawn[name].lines[1:]
+    assert [line.get_xdata()[0] for line in lines] == marks
+
+
+def test_the_readme_shows_the_table_as_it_is():
+    figure = (ROOT / gallery.FILE).read_text()
+    assert figure.count('id="axes_') == len(TABLE), "draw it anew: python -m lrstudy.study.figures.gallery"
+    assert str(gallery.FILE) in (ROOT / "README.md").read_text()
