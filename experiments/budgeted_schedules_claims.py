@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.budgeted_schedules_methods import FRACTIONS, METHODS, final_losses, tuned
 from lrstudy.study.claims import Claim, Measurement, mean_interval, paired
+from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
@@ -18,12 +19,23 @@ SETTINGS = {
     "text_sgd": "Text, momentum: ",
     "text_adam": "Text, Adam: ",
 }
-DECIDING = tuple(f"decide_{name}" for name in SETTINGS)
 LOW = 2
 """How many of the budgets are low: 5 and 10%."""
 
 MARGINS = {"digits_sgd": 0.05, "digits_adam": 0.05, "text_sgd": 0.01, "text_adam": 0.01}
 """What counts as no worse, over the linear schedule's loss. Most of the text's loss is the entropy of the text."""
+
+
+def decided(records: Records) -> list[str]:
+    """The settings whose deciding runs are there.
+
+    Raises:
+        StudyError: there are none.
+    """
+    names = [name for name in SETTINGS if len(records.part(f"decide_{name}").runs)]
+    if not names:
+        raise StudyError("no setting is decided")
+    return names
 
 
 def losses(records: Records, name: str) -> "pd.DataFrame":
@@ -63,7 +75,7 @@ def loss_table(records: Records) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name in SETTINGS:
+    for name in decided(records):
         table = losses(records, name)
         for fraction, steps in zip(FRACTIONS, _budgets(table), strict=True):
             for method, label in METHODS.items():
@@ -101,7 +113,7 @@ def ranking(records: Records) -> "pd.DataFrame":
     """Mean ranks over settings and budgets, the best first; a diverged run ranks last."""
     import pandas as pd
 
-    tables = {name: losses(records, name) for name in SETTINGS}
+    tables = {name: losses(records, name) for name in decided(records)}
     seeds = min(table.shape[1] for table in tables.values())
     by_mean = {count: _mean_ranks(tables, None, count) for count in (len(FRACTIONS), LOW)}
     by_seed = pd.DataFrame({seed: _mean_ranks(tables, seed, len(FRACTIONS)) for seed in range(seeds)})
@@ -139,7 +151,7 @@ def peak_table(records: Records) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name in SETTINGS:
+    for name in decided(records):
         found = tuned(records.part(f"tune_{name}")) | tuned(records.part(f"refine_{name}"))
         for (method, steps), best in found.items():
             row = {"setting": name, "method": METHODS[method], "updates": steps, "peak": best.peak}

@@ -18,11 +18,11 @@ _LABELS = [f"{100 * fraction:g}%" for fraction in FRACTIONS]
 
 def budgets(records: Records) -> "Figure":
     """One panel a setting: every method relative to the linear schedule."""
-    figure, axes = panels(2, 2, width=8.0, height=3.0)
-    tables = {name: claims.losses(records, name) for name in claims.SETTINGS}
-    for (name, title), axis in zip(claims.SETTINGS.items(), axes.flat, strict=True):
-        _relative(axis, tables[name])
-        axis.set_title(title.removesuffix(": "), fontsize=9, loc="left")
+    tables = {name: claims.losses(records, name) for name in claims.decided(records)}
+    figure, axes = panels(-(-len(tables) // 2), 2, width=8.0, height=3.0)
+    for (name, table), axis in zip(tables.items(), axes.flat, strict=False):
+        _relative(axis, table)
+        axis.set_title(claims.SETTINGS[name].removesuffix(": "), fontsize=9, loc="left")
     for axis in axes[-1]:
         axis.set_xlabel("budget (share of the full updates)")
     for axis in axes[:, 0]:
@@ -57,14 +57,15 @@ def _relative(axis: "Axes", table: "claims.pd.DataFrame") -> None:
 
 def refined_schedules(records: Records) -> "Figure":
     """One panel a setting, one line a budget, beside the line that it was refined from."""
-    figure, axes = panels(2, 2, width=8.0, height=2.6)
-    for (name, title), axis in zip(claims.SETTINGS.items(), axes.flat, strict=True):
+    names = claims.decided(records)
+    figure, axes = panels(-(-len(names) // 2), 2, width=8.0, height=2.6)
+    for name, axis in zip(names, axes.flat, strict=False):
         tables = refined_tables(records.part(f"refine_{name}"))
         for (_, schedule), label, colour in zip(sorted(tables.items()), _LABELS, COLOURS, strict=False):
             values = np.asarray(schedule.values)
             axis.plot(np.linspace(0, 1, len(values)), values, color=colour, linewidth=1.1, label=label)
         axis.plot([0, 1], [1, 0], color="black", linewidth=0.8, linestyle=":", label="linear")
-        axis.set_title(title.removesuffix(": "), fontsize=9, loc="left")
+        axis.set_title(claims.SETTINGS[name].removesuffix(": "), fontsize=9, loc="left")
     for axis in axes[-1]:
         axis.set_xlabel("share of the budget")
     for axis in axes[:, 0]:
@@ -75,8 +76,9 @@ def refined_schedules(records: Records) -> "Figure":
 
 def rates(records: Records) -> "Figure":
     """One row a setting: final loss against the peak at the smallest and the largest budget."""
-    figure, axes = panels(4, 2, width=8.0, height=2.2)
-    for (name, title), row in zip(claims.SETTINGS.items(), axes, strict=True):
+    names = claims.decided(records)
+    figure, axes = panels(len(names), 2, width=8.0, height=2.2)
+    for name, row in zip(names, axes, strict=True):
         found = tuned(records.part(f"tune_{name}")) | tuned(records.part(f"refine_{name}"))
         steps = sorted({budget for _, budget in found})
         for axis, budget, label in zip(row, (steps[0], steps[-1]), (_LABELS[0], _LABELS[-1]), strict=True):
@@ -84,7 +86,7 @@ def rates(records: Records) -> "Figure":
                 means = found[method, budget].losses.mean(axis=1, skipna=False)
                 axis.plot(means.index, means, "o-", color=colour, markersize=3, linewidth=1.0, label=METHODS[method])
             axis.set_xscale("log")
-            axis.set_title(f"{title}{label}", fontsize=8, loc="left")
+            axis.set_title(f"{claims.SETTINGS[name]}{label}", fontsize=8, loc="left")
         row[0].set_ylabel("loss (nats)")
     for axis in axes[-1]:
         axis.set_xlabel("peak learning rate")
