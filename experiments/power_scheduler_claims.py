@@ -90,6 +90,7 @@ def law_table(records: Records) -> "pd.DataFrame":
         "R^2 of log(rate / batch)": lambda law: law.r_squared,
         "c of k batch^c tokens^b": lambda law: law.batch_exponent,
         "b of k batch^c tokens^b": lambda law: law.token_exponent,
+        "R^2 of log(rate) by k batch^c tokens^b": lambda law: law.free_r_squared,
     }
     rows = []
     for name, statistic in numbers.items():

@@ -30,6 +30,7 @@ class Law:
         constant: factor of ``rate = constant batch**c tokens**b``, of which the law above sets c to 1.
         batch_exponent: c of that fit.
         token_exponent: b of that fit.
+        free_r_squared: share of the variance of log(rate) that it explains.
         cells: how many cells were fitted.
         edges: how many were left out, since their best rate lies on the grid's edge.
     """
@@ -40,6 +41,7 @@ class Law:
     constant: float
     batch_exponent: float
     token_exponent: float
+    free_r_squared: float
     cells: int
     edges: int
 
@@ -91,22 +93,27 @@ def fit(table: "pd.DataFrame") -> Law:
     if len(inside) < 3 or min(inside["batch"].nunique(), inside["tokens"].nunique()) < 2:
         raise StudyError(f"{len(inside)} of {len(table)} best rates lie inside the grid, too few for a law")
     log_batch, log_tokens, log_rate = (np.log(inside[name].to_numpy(float)) for name in ("batch", "tokens", "rate"))
-    ones = np.ones_like(log_rate)
-    target = log_rate - log_batch
-    (log_a, b), *_ = np.linalg.lstsq(np.stack([ones, log_tokens], axis=1), target)
-    free, *_ = np.linalg.lstsq(np.stack([ones, log_batch, log_tokens], axis=1), log_rate)
-    residual = target - log_a - b * log_tokens
-    explained = 1 - float(np.sum(residual**2) / np.sum((target - target.mean()) ** 2))
+    (log_a, b), r_squared = _least_squares(log_rate - log_batch, log_tokens)
+    free, free_r_squared = _least_squares(log_rate, log_batch, log_tokens)
     return Law(
         a=float(np.exp(log_a)),
         b=float(b),
-        r_squared=explained,
+        r_squared=r_squared,
         constant=float(np.exp(free[0])),
         batch_exponent=float(free[1]),
         token_exponent=float(free[2]),
+        free_r_squared=free_r_squared,
         cells=len(inside),
         edges=len(table) - len(inside),
     )
+
+
+def _least_squares(target: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, float]:
+    """The intercept and one coefficient a column, and the share of the target's variance that they explain."""
+    design = np.stack([np.ones_like(target), *columns], axis=1)
+    coefficients, *_ = np.linalg.lstsq(design, target)
+    residual = target - design @ coefficients
+    return coefficients, 1 - float(np.sum(residual**2) / np.sum((target - target.mean()) ** 2))
 
 
 def interval(found: Mapping[Cell, "pd.DataFrame"], statistic: Callable[[Law], float]) -> Measurement:

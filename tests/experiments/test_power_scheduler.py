@@ -41,6 +41,7 @@ def test_a_law_is_found_again(exponent):
     found = fit(optima(all_cells(exponent)))
     assert (found.cells, found.edges) == (6, 0)
     assert found.batch_exponent == pytest.approx(exponent, abs=1e-10)
+    assert found.free_r_squared == pytest.approx(1.0, abs=1e-12)
     assert found.token_exponent == pytest.approx(B, abs=1e-10)
     # Batch and tokens are balanced, so that a wrong exponent of one does not tilt that of the other.
     assert found.b == pytest.approx(B, abs=1e-10)
