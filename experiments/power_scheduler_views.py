@@ -1,5 +1,6 @@
 """The figures of the Power study, each drawn from records alone."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,17 @@ from lrstudy.study.figures.style import COLOURS, bands, panels
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+def _tick_tokens(axis: "Axes", tokens: Iterable[int]) -> None:
+    """Ticks at the lengths that were run, in thousands."""
+    axis.set_xscale("log")
+    ticks = sorted(set(tokens))
+    axis.set_xticks(ticks, [f"{tick / 1_000:.0f}k" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel("tokens of the run")
 
 
 def law(records: Records) -> "Figure":
@@ -27,7 +38,8 @@ def law(records: Records) -> "Figure":
         axis.plot(tokens, batch * found.a * tokens**found.b, color=colour, linewidth=1.0)
         dotted = found.constant * batch**found.batch_exponent * tokens**found.token_exponent
         axis.plot(tokens, dotted, color=colour, linewidth=1.0, linestyle=":")
-    axis.set(xscale="log", yscale="log", xlabel="tokens of the run", ylabel="best WSD rate")
+    axis.set(yscale="log", ylabel="best WSD rate")
+    _tick_tokens(axis, table["tokens"])
     axis.set_title(
         f"lines: batch {found.a:.3g} tokens^{found.b:.2f}; "
         f"dotted: {found.constant:.3g} batch^{found.batch_exponent:.2f} tokens^{found.token_exponent:.2f}",
@@ -50,8 +62,9 @@ def sweep(records: Records) -> "Figure":
             axis.fill_between(losses.index, losses.min(axis=1), losses.max(axis=1), color=colour, alpha=0.18)
         axis.set_xscale("log")
         axis.set_title(f"batch {batch}", fontsize=9, loc="left")
-    for axis in axes[-1]:
         axis.set_xlabel("peak learning rate")
+    for unused in axes.flat[len(batches) :]:
+        unused.set_axis_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("validation loss (nats/byte)")
     seeds = max(losses.shape[1] for losses in found.values())
@@ -76,8 +89,7 @@ def regret(records: Records) -> "Figure":
             style = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2, "label": f"batch {batch}"}
             axis.errorbar(list(own), samples.mean(axis=1), error, **style)
         axis.axhline(0, color="black", linewidth=0.8)
-        axis.set_xscale("log")
-        axis.set_xlabel("tokens of the run")
+        _tick_tokens(axis, (tokens for _, tokens in gaps))
         axis.set_title(titles[name], fontsize=9, loc="left")
     axes[0, 0].set_ylabel("loss above the tuned WSD (nats/byte)")
     axes[0, 0].legend(fontsize=8)
