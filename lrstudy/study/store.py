@@ -106,10 +106,18 @@ class GroupStore:
 
 
 def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
-    """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished."""
+    """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished.
+
+    Raises:
+        StudyError: an older version of this program wrote it.
+    """
     if not workdir.groups.is_dir():
         return {}
-    return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
+    groups = {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
+    old = [name for name, group in groups.items() if "configs" not in group]
+    if old:
+        raise StudyError(f"{workdir.groups / old[0]}.json was written by an older version: use another workdir")
+    return groups
 
 
 def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:

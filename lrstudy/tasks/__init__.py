@@ -5,17 +5,31 @@ Adding a task is one new file and one row of ``TABLE``.
 
 from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
+from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
+from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.text import Text
 
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
+    "continual_digits": ContinualDigits,
     "digits": Digits,
+    "mixed_text": MixedText,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
     "text": Text,
 }
 
-__all__ = ["TABLE", "BigramTable", "CurvedRiver", "Digits", "NoisyQuadratic", "Task", "Text"]
+__all__ = [
+    "TABLE",
+    "BigramTable",
+    "ContinualDigits",
+    "CurvedRiver",
+    "Digits",
+    "MixedText",
+    "NoisyQuadratic",
+    "Task",
+    "Text",
+]

@@ -14,10 +14,11 @@ from lrstudy.tasks.base import DATA_STREAM, Batch, Data, Metrics, Params, Task, 
 
 TRAIN_EXAMPLES = 1437
 CLASSES = 10
+SIDE = 8
 
 
 @functools.cache
-def _splits() -> dict[str, np.ndarray]:
+def splits() -> dict[str, np.ndarray]:
     """Pixels in [0, 1] and labels, shuffled once by a fixed seed and cut into 1437 and 360 examples."""
     from sklearn.datasets import load_digits
 
@@ -30,6 +31,24 @@ def _splits() -> dict[str, np.ndarray]:
         "validation_pixels": pixels[TRAIN_EXAMPLES:],
         "validation_labels": labels[TRAIN_EXAMPLES:],
     }
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuses a batch that an epoch cannot hold.
+
+    Raises:
+        ValueError: it is outside [1, 1437].
+    """
+    if not 1 <= batch_size <= TRAIN_EXAMPLES:
+        raise ValueError(f"task.batch_size must be in [1, {TRAIN_EXAMPLES}], got {batch_size!r}")
+
+
+def epoch_examples(seed: Int[Array, ""], step: Int[Array, ""], batch_size: int) -> Int[Array, " batch"]:
+    """Places of a batch's examples in the training set, each epoch a fresh permutation of it."""
+    epoch, position = jnp.divmod(step, TRAIN_EXAMPLES // batch_size)
+    key = jax.random.fold_in(stream_key(seed, DATA_STREAM), epoch)
+    order = jax.random.permutation(key, TRAIN_EXAMPLES)
+    return jax.lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
 
 
 class Digits(Task):
@@ -50,8 +69,7 @@ class Digits(Task):
         Raises:
             ValueError: it is outside [1, 1437].
         """
-        if not 1 <= self.batch_size <= TRAIN_EXAMPLES:
-            raise ValueError(f"task.batch_size must be in [1, {TRAIN_EXAMPLES}], got {self.batch_size!r}")
+        check_batch_size(self.batch_size)
 
     def model_arguments(self) -> Mapping[str, Any]:
         """Ten scores."""
@@ -59,7 +77,7 @@ class Digits(Task):
 
     def load(self) -> Data:
         """Both splits."""
-        return _splits()
+        return splits()
 
     def tokens_per_step(self) -> int:
         """Examples in a batch."""
@@ -67,14 +85,11 @@ class Digits(Task):
 
     def init(self, key: Key[Array, ""]) -> Params:
         """The model's own initialisation."""
-        return self.init_model(key, jnp.zeros((1, 64)))
+        return self.init_model(key, jnp.zeros((1, SIDE**2)))
 
     def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
         """(pixels, labels) of shapes (batch, 64) and (batch,)."""
-        epoch, position = jnp.divmod(step, TRAIN_EXAMPLES // self.batch_size)
-        key = jax.random.fold_in(stream_key(seed, DATA_STREAM), epoch)
-        order = jax.random.permutation(key, TRAIN_EXAMPLES)
-        chosen = jax.lax.dynamic_slice_in_dim(order, position * self.batch_size, self.batch_size)
+        chosen = epoch_examples(seed, step, self.batch_size)
         return jnp.asarray(data["train_pixels"])[chosen], jnp.asarray(data["train_labels"])[chosen]
 
     def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:

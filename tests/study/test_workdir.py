@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 
 
@@ -117,3 +118,11 @@ def test_leftovers_of_a_killed_write_are_removed_by_whoever_holds_the_folder(tmp
         assert all(path.exists() for path in left)
     with workdir.locked():
         assert not any(path.exists() for path in left)
+
+
+def test_a_folder_of_an_older_version_is_named(tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.groups.mkdir()
+    (workdir.groups / "0123.json").write_text('{"runs": ["a"], "part": ""}')
+    with pytest.raises(StudyError, match=r"0123\.json was written by an older version: use another workdir"):
+        begun_groups(workdir)

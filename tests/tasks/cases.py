@@ -9,11 +9,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrstudy.models import MLP, Transformer
-from lrstudy.tasks import BigramTable, CurvedRiver, Digits, NoisyQuadratic, Task, Text
+from lrstudy.tasks import BigramTable, ContinualDigits, CurvedRiver, Digits, MixedText, NoisyQuadratic, Task, Text
 
 TASKS: dict[str, Task] = {
     "bigram": BigramTable(vocabulary=6, batch_size=40),
+    "continual_digits": ContinualDigits(
+        steps_per_task=3,
+        replay=0.25,
+        exponent=1.0,
+        memory=40,
+        permutation_seed=3,
+        batch_size=50,
+        model=MLP(outputs=10, width=7, layers=1),
+    ),
     "digits": Digits(model=MLP(outputs=10, width=7, layers=1), batch_size=50),
+    "mixed_text": MixedText(
+        paths=(__file__, "stdlib"),
+        boundaries=(5, 100),
+        shares=(0.0, 0.3, 0.9),
+        context=5,
+        batch_size=8,
+        validation_windows=9,
+        model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
+    ),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "text": Text(

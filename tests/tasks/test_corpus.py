@@ -2,6 +2,7 @@ import hashlib
 import os
 import sysconfig
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
@@ -186,6 +187,31 @@ def test_the_standard_library(monkeypatch):
         assert (root / name).read_bytes() in text, name
     for path in sorted(root.glob("test/test_s*.py"))[:5]:
         assert path.read_bytes() not in text, path
+
+
+def test_topics_are_english_that_comes_with_python(monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", None)  # nothing may be fetched
+    corpus = read.__wrapped__("topics")
+    text = joined(corpus, BLOCK_BYTES)
+    assert hashlib.sha256(text).hexdigest() == corpus.sha256
+    # Versions differ in what they say, none in whether they say a lot, mostly in words.
+    assert len(text) > 300_000
+    words = text.lower().split()
+    assert words.count(b"the") > 0.03 * len(words)
+    # Every topic is there once, whole.
+    for name in ("assignment", "with", "context-managers"):
+        assert topics[name].encode() in text
+
+
+def test_code_is_the_standard_library_without_the_topics():
+    everything, code = (joined(read(path), BLOCK_BYTES) for path in ("stdlib", "stdlib_code"))
+    root = Path(sysconfig.get_paths()["stdlib"])
+    left_out = b"\n".join(path.read_bytes() for path in sorted(root.glob("pydoc_data/*.py")))
+    assert len(left_out) > 300_000
+    assert left_out in everything
+    assert everything.replace(left_out + b"\n", b"") == code
+    # No sentence of the prose domain is left in the code domain.
+    assert topics["assignment"].encode()[:2000] not in code
 
 
 DATA = os.environ.get("LRSTUDY_DATA")

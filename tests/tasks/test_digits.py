@@ -80,9 +80,9 @@ def test_every_class_is_in_both_splits():
 
 def test_the_split_does_not_depend_on_the_seed_of_a_run_or_of_numpy():
     np.random.seed(1)  # noqa: NPY002 - the global state that must not matter
-    from lrstudy.tasks.digits import _splits
+    from lrstudy.tasks.digits import splits
 
-    again = _splits.__wrapped__()
+    again = splits.__wrapped__()
     for name, values in data().items():
         np.testing.assert_array_equal(values, again[name])
 

@@ -38,7 +38,10 @@ def river(task, params, batch):
     return (task.curvature / 2 * (y - np.sin(x)) ** 2 - task.slope * x).mean()
 
 
-REFERENCE = {f.__name__: f for f in (bigram, digits, quadratic, river, text)}
+REFERENCE = {f.__name__: f for f in (bigram, digits, quadratic, river, text)} | {
+    "mixed_text": text,
+    "continual_digits": digits,
+}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -51,7 +54,7 @@ def test_loss_equals_plain_numpy(name):
     assert float(jax.jit(c.task.loss)(c.params, batch)[0]) == pytest.approx(expected, rel=3e-6)
 
 
-@pytest.mark.parametrize("name", ["digits", "text"])
+@pytest.mark.parametrize("name", ["digits", "mixed_text", "text"])
 def test_the_models_outputs_are_float32(name):
     c = case(name)
     inputs = c.batch(0, 0)[0] if name == "digits" else c.batch(0, 0)[:, :-1].astype(np.int32)
