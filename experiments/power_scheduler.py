@@ -63,7 +63,7 @@ def _doubled_tokens(first: int, count: int) -> tuple[int, ...]:
 
 # No seed of these was used to choose the settings or the thresholds.
 SCALES: Mapping[str, Scale] = {
-    "smoke": Scale((101, 102), (201, 202), (2, 4), (1_024, 4_096), _doubled(0.001, 6), 128, 8, 1, 1, 16),
+    "smoke": Scale((101, 102), (201, 202), (2, 4), (1_024, 4_096), _doubled(0.008, 8), 128, 8, 0, 1, 16),
     "cpu": Scale(
         (101, 102, 103), (201, 202, 203), (4, 16, 64), _doubled_tokens(65_536, 4), _doubled(0.001, 7), 4_096
     ),

@@ -107,7 +107,7 @@ def swept(exponent=B):
         run = resolve(config)
         batch, peak = config.task.arguments["batch_size"], run.columns["schedule.peak"]
         tokens = config.steps * batch * SCALE.context
-        loss = (np.log(peak) - np.log(0.004 * batch / 2 * (tokens / 1_024) ** exponent)) ** 2
+        loss = (np.log(peak) - np.log(0.08 * batch / 2 * (tokens / 1_024) ** exponent)) ** 2
         rows.append({"run_id": run.run_id, "parts": "sweep", "outcome": "ok", **run.columns, "validation_loss": loss})
     metrics = pd.DataFrame({"run_id": [], "step": []})
     return Records(runs_frame(rows), metrics, {}, {"sweep": tuple(row["run_id"] for row in rows)})
@@ -124,7 +124,7 @@ def test_power_follows_the_fitted_law_with_one_setting():
         assert run.schedule.total_tokens == run.config.steps * batch * context
         step = run.config.steps // 2
         # Halfway the law holds: warmup is over and the decay has not begun. The power is float32's.
-        law = 0.004 * batch / 2 * (step * batch * context / 1_024) ** B
+        law = 0.08 * batch / 2 * (step * batch * context / 1_024) ** B
         assert float(run.schedule(step)) == pytest.approx(min(law, SCALE.peaks[-1]), rel=1e-5)
         assert float(run.schedule(run.config.steps)) == 0.0
 
