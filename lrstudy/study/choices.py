@@ -69,7 +69,7 @@ class Choice:
         return Choice(name, {k: v for k, v in self.arguments.items() if k in known})
 
 
-def choice(kind: str, name: str, **arguments: Any) -> Choice:
+def choice(kind: str, name: str, /, **arguments: Any) -> Choice:
     """A choice whose names have been checked.
 
     Raises:

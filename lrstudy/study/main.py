@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,9 +40,19 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("keep_checkpoints", False, "keep them all, for runs that may start from them later", **module)
 
 
-def main(experiment: Experiment) -> None:
-    """Runs an experiment's command line; does not return."""
-    define_common_flags(FLAGS)
+def main(
+    experiment: Experiment,
+    act: Callable[[Experiment, Command], int] | None = None,
+    define: Callable[[flags.FlagValues], None] = define_common_flags,
+) -> None:
+    """Runs an experiment's command line; does not return.
+
+    Args:
+        experiment: whose presets are the configuration.
+        act: does what the command asks for and returns the exit code; ``None``: plans, trains and reports the study.
+        define: the flags beside those of the configuration; ``preset`` must be among them.
+    """
+    define(FLAGS)
 
     def flags_parser(argv: Sequence[str]) -> list[str]:
         try:
@@ -58,7 +68,7 @@ def main(experiment: Experiment) -> None:
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # orbax tells every step of a save
         try:
-            sys.exit(_study(experiment, read_command(experiment, FLAGS)))
+            sys.exit((act or _study)(experiment, read_command(experiment, FLAGS)))
         except ConfigError as error:
             _refuse(error)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,11 +25,15 @@ class Context:
         runs: the part's runs.
         branches: run id to the run and step that it branched from.
         params: ``(run_id, step) -> parameters`` after so many updates, from a checkpoint or computed anew.
+        folder: where the probe may keep what it needs to go on after a stop; nothing else writes there.
+        pause: to be called now and then by a probe that takes long; it raises if a stop was requested.
     """
 
     runs: Sequence[Run]
     branches: Mapping[str, Branch]
     params: Callable[[str, int], Any]
+    folder: Path
+    pause: Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)

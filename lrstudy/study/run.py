@@ -154,7 +154,13 @@ class Launch:
             if probe.part != part or path.exists() or not self._finished((part,)):
                 continue
             runs = [run for run_id, run in self.plan.runs().items() if run_id in ids]
-            context = Context(runs, self.plan.branches(), functools.partial(self._params, stop))
+            context = Context(
+                runs,
+                self.plan.branches(),
+                functools.partial(self._params, stop),
+                self.workdir.probes / probe.name,
+                functools.partial(_leave_if_asked, stop),
+            )
             write_table(path, probe.measure(context))
 
     def _params(self, stop: StopRequest, run_id: str, step: int) -> Any:
@@ -175,6 +181,11 @@ class Launch:
         if ready and self._finished(seen):
             self.said |= {claim.claim_id for claim in ready}
             print(claims_lib.table(decide(ready, records_lib.load(self.workdir))), flush=True)
+
+
+def _leave_if_asked(stop: StopRequest) -> None:
+    if stop.requested:
+        raise PreemptedError
 
 
 def decide(claims: Sequence[claims_lib.Claim], records: Records) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
 from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
+from lrstudy.tasks.federated_digits import FederatedDigits
 from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
@@ -16,6 +17,7 @@ TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
     "continual_digits": ContinualDigits,
     "digits": Digits,
+    "federated_digits": FederatedDigits,
     "mixed_text": MixedText,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
@@ -28,6 +30,7 @@ __all__ = [
     "ContinualDigits",
     "CurvedRiver",
     "Digits",
+    "FederatedDigits",
     "MixedText",
     "NoisyQuadratic",
     "Task",

@@ -9,6 +9,7 @@ import pytest
 from lrstudy.feedback import ServerFeedback, find
 from lrstudy.optimizers import TABLE, effective_lr, fedhyper
 from lrstudy.schedules import Constant
+from lrstudy.training import checkpoint
 
 
 def rounds(transform, changes):
@@ -102,3 +103,13 @@ def test_a_cosine_does_not_depend_on_the_scale_of_the_changes():
 def test_a_round_without_any_change_leaves_the_factor():
     found = rounds(fedhyper(1.0, product="cosine"), [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     assert [float(effective_lr(s)) for _, s in found] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["G", "GM", "SL", "CL"])
+def test_every_form_comes_back_from_a_checkpoint(kind, tmp_path):
+    _, state = rounds(fedhyper(1.0, kind=kind), CHANGES)[3]
+    checkpoint.save(tmp_path, 4, state, {})
+    restored = checkpoint.restore(tmp_path, jax.eval_shape(lambda: state)).tree
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import signal
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from lrstudy.study.plan import Earlier, make_plan
 from lrstudy.study.probes import Probe
 from lrstudy.study.run import conclude
 from lrstudy.study.store import begun_groups
+from lrstudy.study.trainer import PreemptedError
 from lrstudy.study.workdir import Workdir
 from tests.study.studies import BASE, HEADER, concluded, launch, parts, study
 
@@ -256,3 +258,25 @@ def test_checkpoints_that_a_part_keeps_are_there_after_the_end(tmp_path):
     assert group.kept_steps == (5, 10, 15)
     saved = {int(p.name) for p in (own.workdir.checkpoints / group.group_id).iterdir() if p.name.isdigit()}
     assert saved == {5, 10, 15, 40}
+
+
+def test_a_probe_that_is_stopped_goes_on_from_what_it_kept(tmp_path):
+    """One signal while a long probe works: it leaves at its next pause, and the next launch finds its folder."""
+    begun = []
+
+    def counting(context):
+        context.folder.mkdir(parents=True, exist_ok=True)
+        place = context.folder / "begun"
+        begun.append(place.exists())
+        place.touch()
+        if len(begun) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        context.pause()
+        return pd.DataFrame({"again": [begun[-1]]})
+
+    experiment = dataclasses.replace(study(), probes=(Probe("counting", "", counting),))
+    with pytest.raises(PreemptedError):
+        launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)), experiment=experiment)
+    own = launch(tmp_path, parts(seeds=(0,), peaks=(1.0,)), experiment=experiment, begun=None)
+    assert records_lib.load(own.workdir).probes["counting"]["again"].tolist() == [True]
+    assert begun == [False, True]

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrstudy.models import MLP, Transformer
-from lrstudy.tasks import BigramTable, ContinualDigits, CurvedRiver, Digits, MixedText, NoisyQuadratic, Task, Text
+from lrstudy.tasks import (
+    BigramTable,
+    ContinualDigits,
+    CurvedRiver,
+    Digits,
+    FederatedDigits,
+    MixedText,
+    NoisyQuadratic,
+    Task,
+    Text,
+)
 
 TASKS: dict[str, Task] = {
     "bigram": BigramTable(vocabulary=6, batch_size=40),
@@ -31,6 +41,9 @@ TASKS: dict[str, Task] = {
         batch_size=8,
         validation_windows=9,
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
+    ),
+    "federated_digits": FederatedDigits(
+        model=MLP(outputs=10, width=7, layers=1), clients=12, active=3, local_steps=2, batch_size=5, split_seed=3
     ),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),

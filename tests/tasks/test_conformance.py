@@ -80,6 +80,17 @@ def test_initial_parameters_and_losses_are_float32(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_gradient_is_like_the_parameters_and_comes_with_the_loss(name):
+    c = case(name)
+    batch = c.batch(0, 0)
+    (value, scalars), gradient = jax.jit(c.task.gradient)(c.params, batch, ())
+    # One program reads the loss alone, the other differentiates it: their sums may be ordered differently.
+    np.testing.assert_allclose(value, jax.jit(c.task.loss)(c.params, batch)[0], rtol=2e-6)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), gradient) == jax.tree.map(lambda x: (x.shape, x.dtype), c.params)
+    assert {(x.shape, x.dtype.name) for x in (value, *scalars.values())} == {((), "float32")}
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_evaluation_holds_the_objective_in_float32_scalars_of_the_parameters(name):
     c = case(name)
     evaluate = jax.jit(c.task.evaluate)
@@ -111,7 +122,7 @@ def test_lanes_of_tasks_are_the_tasks_alone(name):
 
     def measure(task, params):
         batch = task.batch(c.data, jnp.int32(2), jnp.int32(9))
-        return jax.grad(lambda p: task.loss(p, batch)[0])(params), task.evaluate(params, c.data)
+        return task.gradient(params, batch, ())[1], task.evaluate(params, c.data)
 
     lanes = jax.jit(jax.vmap(measure, in_axes=(0, None)))(stacked, c.params)
     alone = jax.jit(measure)
@@ -143,6 +154,7 @@ SIZES = {
     "bigram": 40,
     "continual_digits": 50,
     "digits": 50,
+    "federated_digits": 3 * 2 * 5,
     "mixed_text": 8 * 5,
     "quadratic": 6,
     "river": 6,

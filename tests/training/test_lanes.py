@@ -24,9 +24,17 @@ def train(runs, executor="map", **cadence):
     return lanes.run(hparams, make_transform, executor=executor, **cadence)
 
 
-@pytest.mark.parametrize("task", ["digits", "bigram", "quadratic", "river"])
-def test_vmap_and_map_give_the_same_numbers(task):
-    sizes = {"chains": 32} if task in ("quadratic", "river") else {}
+SIZES = {
+    "digits": {},
+    "bigram": {},
+    "federated_digits": {"clients": 6, "active": 2, "local_steps": 2},
+    "quadratic": {"chains": 32},
+    "river": {"chains": 32},
+}
+
+
+@pytest.mark.parametrize(("task", "sizes"), SIZES.items())
+def test_vmap_and_map_give_the_same_numbers(task, sizes):
     runs = [run_of(task, seed=seed, clip_norm=1.0, optimizer="sgd", **sizes) for seed in (0, 1)]
     mapped, mapped_rows, mapped_finals = train(runs, "map", record_every=5, evaluate_every=10)
     batched, batched_rows, batched_finals = train(runs, "vmap", record_every=5, evaluate_every=10)
