@@ -104,13 +104,24 @@ def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any]
         second: one value a seed, in the same order.
         statistic: of two means.
     """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    return jackknife(lambda chosen: statistic(np.mean(one[chosen]), np.mean(other[chosen])), len(one))
+
+
+def jackknife(statistic: Callable[[np.ndarray], Any], n: int) -> Measurement:
+    """A statistic of n independent samples, with the jackknife's 95% interval: each sample is left out in turn.
+
+    Args:
+        statistic: of the places of the chosen samples, which are all of them or all but one.
+        n: how many samples there are.
+    """
     from scipy import stats
 
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    value, n = float(statistic(np.mean(one), np.mean(other))), len(one)
+    places = np.arange(n)
+    value = float(statistic(places))
     if n < 2:
         return Measurement(value, n)
-    rest = np.asarray([statistic(np.mean(np.delete(one, i)), np.mean(np.delete(other, i))) for i in range(n)])
+    rest = np.asarray([statistic(np.delete(places, i)) for i in range(n)])
     error = np.sqrt((n - 1) * np.mean((rest - rest.mean()) ** 2))
     half = float(stats.t.ppf(0.975, n - 1) * error)
     return Measurement(value, n, value - half, value + half)

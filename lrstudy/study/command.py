@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -13,7 +14,7 @@ from lrstudy.study.config import PLAIN_FIELDS, default_model
 from lrstudy.study.derived import Parts, static_parts
 from lrstudy.study.errors import ConfigError, one_of
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.grid import parse_values
+from lrstudy.study.grid import parse_values, read_list
 from lrstudy.study.part import Axis, Part, axis
 
 CONFIG, SWEEP = "config.", "sweep."
@@ -81,7 +82,7 @@ class _SweepParser(flags.ArgumentParser):
 
 
 def parse_leaf(argument: Argument, text: str) -> Any:
-    """A leaf's value from text.
+    """A leaf's value from text; a list may be read from a file, ``@FILE`` (see ``grid.read_list``).
 
     Raises:
         ValueError: the text is no such value.
@@ -97,12 +98,13 @@ def parse_leaf(argument: Argument, text: str) -> Any:
             return argument.type(text)
         except ValueError as error:
             raise ValueError(f"{_type_name(argument)} is needed, got {text!r}") from error
-    return tuple(parse_leaf(argument.item(), part) for part in text.split(","))
+    items = read_list(Path(text[1:])) if text.startswith("@") else text.split(",")
+    return tuple(parse_leaf(argument.item(), item) for item in items)
 
 
 def _type_name(argument: Argument) -> str:
     names = {int: "an int", float: "a number", str: "text", bool: "true or false"}
-    name = names.get(argument.type, "numbers separated by commas")
+    name = names.get(argument.type, "numbers separated by commas, or @FILE")
     return f"{name} or none" if argument.optional else name
 
 

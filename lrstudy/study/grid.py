@@ -1,7 +1,9 @@
 """Values of a sweep as a user writes them."""
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -22,6 +24,23 @@ def parse_values(text: str, parse_one: Callable[[str], Any]) -> list[Any]:
     if not all(values):
         raise ValueError(f"a list of values or lo:hi:n[:log] is needed, got {text!r}")
     return [parse_one(value) for value in values]
+
+
+def read_list(path: Path) -> list[str]:
+    """The items of a list that a file holds, as text: a JSON list, or the ``values`` of a schedule that is a table.
+
+    Raises:
+        ValueError: the file cannot be read or holds no such list.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"@FILE must be a file of JSON, got '{path}': {reason}") from error
+    found = found.get("values") if isinstance(found, dict) else found
+    if not isinstance(found, list) or not found:
+        raise ValueError(f"@FILE must hold a list, or an object whose 'values' are one, got '{path}'")
+    return [str(item) for item in found]
 
 
 def _range(text: str, parts: list[str]) -> list[str]:
