@@ -194,7 +194,8 @@ EXPERIMENT = Experiment(
         ),
     ),
     tables=(
-        Table("law", "The fitted laws, with 95% intervals over seeds", ("sweep",), claims.law_table),
+        Table("law", "The fitted laws, with 95% intervals: of least squares over cells, and the jackknife's over seeds",
+              ("sweep",), claims.law_table),
         Table("optima", "Best WSD rate of every cell, by the mean over the sweep's seeds", ("sweep",),
               claims.optimum_table),
         Table(

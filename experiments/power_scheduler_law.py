@@ -1,14 +1,13 @@
 """The law ``rate = batch a tokens**b`` of the Power scheduler, fitted to the tuned rates of a sweep."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrstudy.parametrization import optimal_learning_rate
-from lrstudy.study.claims import Measurement, jackknife
+from lrstudy.study.claims import LEVEL, Measurement, exponentiated, jackknife
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 
@@ -89,12 +88,9 @@ def fit(table: "pd.DataFrame") -> Law:
     Raises:
         StudyError: they do not have two batch sizes and two lengths, and three cells.
     """
-    inside = table[~table["on_edge"]]
-    if len(inside) < 3 or min(inside["batch"].nunique(), inside["tokens"].nunique()) < 2:
-        raise StudyError(f"{len(inside)} of {len(table)} best rates lie inside the grid, too few for a law")
-    log_batch, log_tokens, log_rate = (np.log(inside[name].to_numpy(float)) for name in ("batch", "tokens", "rate"))
-    (log_a, b), r_squared = _least_squares(log_rate - log_batch, log_tokens)
-    free, free_r_squared = _least_squares(log_rate, log_batch, log_tokens)
+    inside = _inside(table)
+    (log_a, b), _, r_squared = _fixed(inside)
+    free, _, free_r_squared = _free(inside)
     return Law(
         a=float(np.exp(log_a)),
         b=float(b),
@@ -108,29 +104,81 @@ def fit(table: "pd.DataFrame") -> Law:
     )
 
 
-def _least_squares(target: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, float]:
-    """The intercept and one coefficient a column, and the share of the target's variance that they explain."""
+def coefficients(table: "pd.DataFrame") -> dict[str, Measurement]:
+    """The coefficients of both forms with Student's 95% intervals of least squares over the cells.
+
+    What scatters the best rates of cells around the law, be it the noise of the seeds or a form that does not fit, is
+    the error of these intervals. Factors have theirs in the logarithm. None where a form has as many numbers as there
+    are cells.
+
+    Args:
+        table: see ``optima``.
+
+    Returns:
+        ``a, b, constant, batch_exponent, token_exponent`` as in ``Law``, each with the number of fitted cells as n.
+
+    Raises:
+        StudyError: see ``fit``.
+    """
+    inside = _inside(table)
+    fixed, free = (_intervals(*form(inside)[:2], len(inside)) for form in (_fixed, _free))
+    names = ("a", "b", "constant", "batch_exponent", "token_exponent")
+    found = dict(zip(names, (*fixed, *free), strict=True))
+    return found | {name: exponentiated(found[name]) for name in ("a", "constant")}
+
+
+def _intervals(values: np.ndarray, errors: np.ndarray, cells: int) -> list[Measurement]:
+    from scipy import stats
+
+    reach = stats.t.ppf((1 + LEVEL) / 2, cells - len(values)) * errors
+    rows = zip(values, values - reach, values + reach, strict=True)
+    return [Measurement(float(value), cells, float(low), float(high)) for value, low, high in rows]
+
+
+def _inside(table: "pd.DataFrame") -> "pd.DataFrame":
+    inside = table[~table["on_edge"]]
+    if len(inside) < 3 or min(inside["batch"].nunique(), inside["tokens"].nunique()) < 2:
+        raise StudyError(f"{len(inside)} of {len(table)} best rates lie inside the grid, too few for a law")
+    return inside
+
+
+def _fixed(inside: "pd.DataFrame") -> tuple[np.ndarray, np.ndarray, float]:
+    """Log a and b of ``rate = batch a tokens**b``: see ``_least_squares``."""
+    log_batch, log_tokens, log_rate = _logarithms(inside)
+    return _least_squares(log_rate - log_batch, log_tokens)
+
+
+def _free(inside: "pd.DataFrame") -> tuple[np.ndarray, np.ndarray, float]:
+    """Log constant, c and b of ``rate = constant batch**c tokens**b``: see ``_least_squares``."""
+    log_batch, log_tokens, log_rate = _logarithms(inside)
+    return _least_squares(log_rate, log_batch, log_tokens)
+
+
+def _logarithms(inside: "pd.DataFrame") -> list[np.ndarray]:
+    return [np.log(inside[name].to_numpy(float)) for name in ("batch", "tokens", "rate")]
+
+
+def _least_squares(target: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The intercept and one coefficient a column, their standard errors, and the share of the variance explained.
+
+    Standard errors are NaN where there are as many coefficients as rows, and nothing is left to tell the scatter by.
+    """
     design = np.stack([np.ones_like(target), *columns], axis=1)
     coefficients, *_ = np.linalg.lstsq(design, target)
-    residual = target - design @ coefficients
-    return coefficients, 1 - float(np.sum(residual**2) / np.sum((target - target.mean()) ** 2))
+    left = float(np.sum((target - design @ coefficients) ** 2))
+    freedom = len(target) - design.shape[1]
+    variance = left / freedom if freedom else np.nan
+    errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
+    return coefficients, errors, 1 - left / float(np.sum((target - target.mean()) ** 2))
 
 
 def interval(found: Mapping[Cell, "pd.DataFrame"], statistic: Callable[[Law], float]) -> Measurement:
-    """A number of the fitted law with the jackknife's 95% interval over seeds."""
-    return jackknife(lambda seeds: statistic(fit(optima(found, seeds))), _seeds(found))
+    """A number of the fitted law with the jackknife's 95% interval over seeds.
 
-
-def bootstrap(found: Mapping[Cell, "pd.DataFrame"], statistic: Callable[[Law], float]) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile over all ways to draw the seeds with replacement.
-
-    Of three seeds there are 27, so that this is hardly more than the range over seeds, and too narrow.
+    It is conditional on the cells and on the form: it says how far other seeds would move the number, and nothing of
+    how well the law fits. See ``coefficients``.
     """
-    draws = itertools.product(range(_seeds(found)), repeat=_seeds(found))
-    distinct = itertools.groupby(sorted(tuple(sorted(draw)) for draw in draws))
-    values = [(statistic(fit(optima(found, draw))), len(list(same))) for draw, same in distinct]
-    low, high = np.percentile(np.repeat([v for v, _ in values], [n for _, n in values]), (2.5, 97.5))
-    return float(low), float(high)
+    return jackknife(lambda seeds: statistic(fit(optima(found, seeds))), _seeds(found))
 
 
 def _seeds(found: Mapping[Cell, "pd.DataFrame"]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments import river_valley_budgets as budgets
-from lrstudy.study.claims import Claim, Measurement, mean_interval, paired
+from lrstudy.study.claims import Claim, Measurement, absolute, mean_interval, paired
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 from lrstudy.study.views import losses_by
@@ -44,14 +44,7 @@ def stationary_table(records: Records) -> "pd.DataFrame":
 def _stationary(records: Records) -> Measurement:
     table = stationary_table(records)
     worst = table.loc[table["relative error"].abs().idxmax()]
-    return _absolute(Measurement(worst["relative error"], int(worst["seeds"]), worst["ci low"], worst["ci high"]))
-
-
-def _absolute(error: Measurement) -> Measurement:
-    """The size of an error; the interval is mirrored with it, so its lower end may be negative."""
-    if error.value >= 0:
-        return error
-    return Measurement(-error.value, error.n, -error.high, -error.low)
+    return absolute(Measurement(worst["relative error"], int(worst["seeds"]), worst["ci low"], worst["ci high"]))
 
 
 def recursion(records: Records) -> float:
@@ -65,7 +58,7 @@ def recursion(records: Records) -> float:
 def _recursion_error(schedule: str) -> Measure:
     def measure(records: Records) -> Measurement:
         part = records.part("quadratic").where(schedule=schedule)
-        return _absolute(mean_interval(part.final("hill_loss").to_numpy() / recursion(part) - 1))
+        return absolute(mean_interval(part.final("hill_loss").to_numpy() / recursion(part) - 1))
 
     return measure
 

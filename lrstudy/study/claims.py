@@ -127,6 +127,18 @@ def _negated(one: Measurement) -> Measurement:
     return Measurement(-one.value, one.n, -one.high, -one.low)
 
 
+def absolute(error: Measurement) -> Measurement:
+    """The size of an error; the interval is mirrored with it, so its lower end may be negative."""
+    return error if error.value >= 0 else _negated(error)
+
+
+def exponentiated(logarithm: Measurement) -> Measurement:
+    """A positive number, measured by its logarithm; an upper end that no float holds is infinite."""
+    with np.errstate(over="ignore"):
+        value, low, high = (float(np.exp(getattr(logarithm, name))) for name in ("value", "low", "high"))
+    return Measurement(value, logarithm.n, low, high)
+
+
 def ratio(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Measurement:
     """The ratio of the means of two positive samples that share their seeds; the interval is taken in its logarithm.
 
@@ -135,8 +147,7 @@ def ratio(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Measur
         second: one value a seed, in the same order.
         level: of the interval.
     """
-    found = paired(first, second, lambda one, other: np.log(one / other), level)
-    return Measurement(*(float(np.exp(found.value)), found.n, float(np.exp(found.low)), float(np.exp(found.high))))
+    return exponentiated(paired(first, second, lambda one, other: np.log(one / other), level))
 
 
 def paired(

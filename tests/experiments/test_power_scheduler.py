@@ -10,7 +10,8 @@ import pytest
 
 from experiments import power_scheduler as study
 from experiments import power_scheduler_claims as claims
-from experiments.power_scheduler_law import bootstrap, cells, fit, interval, optima
+from experiments.power_scheduler_law import cells, coefficients, fit, interval, optima
+from lrstudy.study.claims import Measurement
 from lrstudy.study.config import resolve
 from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import StudyError
@@ -90,11 +91,57 @@ def test_the_interval_of_log_a_is_students_over_seeds():
     assert found.value - found.low == pytest.approx(half)
 
 
-def test_the_bootstrap_draws_all_ways():
-    """Two seeds: shifts 0, 0.1, 0.1, 0.2 have their 2.5th percentile at 0.0075 and their 97.5th at 0.1925."""
-    low, high = bootstrap(all_cells(shifts=(0.0, 0.2)), lambda law: float(np.log(law.a)))
-    assert low - np.log(A) == pytest.approx(0.0075)
-    assert high - np.log(A) == pytest.approx(0.1925)
+SCATTER = 0.1
+T_95 = {3: 3.182446305284263, 4: 2.776445105197796}
+"""Student's 0.975 quantile by degrees of freedom."""
+
+
+def scattered(shifts=(0.0,), exponent=1.0):
+    """Cells off the law by a pattern that neither form can follow: signs over batches times 1, -2, 1 over tokens."""
+    pattern = np.outer((1, -1), (1, -2, 1)) * SCATTER
+    return {
+        (n, t): losses(best_rate(n, t, exponent) * np.exp(pattern[i, j]), shifts)
+        for i, n in enumerate(BATCHES)
+        for j, t in enumerate(TOKENS)
+    }
+
+
+def test_the_intervals_of_coefficients_are_those_of_least_squares_over_cells():
+    """Six cells, twelve squares of the scatter left over; log batch is off its mean by log 2, log tokens by log 4."""
+    table = optima(scattered())
+    found, law = coefficients(table), fit(table)
+    for name, one in found.items():
+        assert one.value == pytest.approx(getattr(law, name), rel=1e-12)
+        assert one.n == 6
+    # Four numbers of freedom for two coefficients; three for three.
+    b = T_95[4] * np.sqrt(12 / 4 * SCATTER**2 / (4 * np.log(4) ** 2))
+    free_b = T_95[3] * np.sqrt(12 / 3 * SCATTER**2 / (4 * np.log(4) ** 2))
+    c = T_95[3] * np.sqrt(12 / 3 * SCATTER**2 / (6 * np.log(2) ** 2))
+    for name, value, half in (("b", B, b), ("token_exponent", B, free_b), ("batch_exponent", 1.0, c)):
+        ends = found[name].value, found[name].low, found[name].high
+        # Float64 logarithms and sums, and the vertex of a parabola through numbers of size 1e-1 to 1e2.
+        assert ends == pytest.approx((value, value - half, value + half), abs=1e-9)
+    mean = np.mean(np.log(TOKENS))
+    log_a = T_95[4] * np.sqrt(12 / 4 * SCATTER**2 * (1 / 6 + mean**2 / (4 * np.log(4) ** 2)))
+    ends = np.log([found["a"].low, found["a"].high])
+    assert ends == pytest.approx((np.log(A) - log_a, np.log(A) + log_a), abs=1e-8)
+
+
+def test_the_jackknife_over_seeds_does_not_see_a_form_that_does_not_fit():
+    """Seeds that agree have no jackknife interval at all, however far the cells lie from the law."""
+    found = {cell: pd.concat([own] * 3, axis=1) for cell, own in scattered().items()}
+    seeds, over_cells = interval(found, lambda law: law.b), coefficients(optima(found))["b"]
+    assert seeds.high - seeds.low == 0
+    assert over_cells.high - over_cells.low == pytest.approx(2 * T_95[4] * np.sqrt(3) * SCATTER / np.log(16))
+
+
+def test_as_many_coefficients_as_cells_have_no_interval():
+    """Three best rates inside the grid: one number of freedom for the law's two coefficients, none for three."""
+    table = optima(all_cells()).iloc[[0, 1, 3]]
+    found = coefficients(table)
+    assert found["b"].high - found["b"].low < 1e-9
+    assert np.isnan([found["batch_exponent"].low, found["batch_exponent"].high]).all()
+    assert found["batch_exponent"].value == pytest.approx(1.0, abs=1e-9)
 
 
 SCALE = study.SCALES["smoke"]
@@ -172,17 +219,53 @@ def test_regrets_are_averaged_over_cells_and_paired_over_seeds(monkeypatch):
     mean, worst, saved = (measure(None) for measure in measures)
     assert mean.value == pytest.approx(0.15)
     assert worst.value == pytest.approx(0.2)
+    # Both cells scatter by 0.1; t of one degree of freedom at p is tan(pi (p - 1/2)), the lower end's p that of the
+    # largest of two (Bonferroni).
+    assert worst.high == pytest.approx(0.2 + 0.1 * np.tan(np.pi * 0.475))
+    assert worst.low == pytest.approx(0.2 - 0.1 * np.tan(np.pi * 0.4875))
     # Over seeds: (0.05, 0.25) less (0.25, 0.25), whose half width is 12.7062 times 0.1.
     assert saved.value == pytest.approx(-0.1)
     assert saved.high == pytest.approx(-0.1 + 1.27062, rel=1e-5)
 
 
-def test_the_claim_on_b_is_on_the_upper_end_of_its_interval(monkeypatch):
-    monkeypatch.setattr(claims, "cells", lambda records: all_cells(shifts=(0.0, 0.1, 0.2)))
-    records = Records(pd.DataFrame({"run_id": []}), pd.DataFrame({"run_id": []}), {}, {"sweep": ()})
-    found = claims._upper_end(records)
-    assert found.value == found.high >= B
-    assert found.value == pytest.approx(B)  # shifts of whole seeds leave b alone
+def law_records(monkeypatch, found):
+    """Records whose sweep has these cells."""
+    monkeypatch.setattr(claims, "cells", lambda records: found)
+    return Records(pd.DataFrame({"run_id": []}), pd.DataFrame({"run_id": []}), {}, {"sweep": ()})
+
+
+def test_claims_on_coefficients_use_the_intervals_over_cells(monkeypatch):
+    found = scattered(exponent=0.5)
+    records, over_cells = law_records(monkeypatch, found), coefficients(optima(found))
+    by_id = {claim.claim_id: claim.measure(records) for claim in claims.CLAIMS[:4]}
+    b, c = over_cells["b"], over_cells["batch_exponent"]
+    assert by_id["a1"] == Measurement(b.high, 6, b.low, b.high)
+    # The paper's -0.51 and 1: c is half of it below, so its interval is mirrored.
+    size = np.sign(b.value + 0.51)
+    assert by_id["a2"].value == pytest.approx(abs(b.value + 0.51))
+    assert {by_id["a2"].low, by_id["a2"].high} == {size * (b.low + 0.51), size * (b.high + 0.51)}
+    assert by_id["a4"].value == pytest.approx(0.5)
+    assert (by_id["a4"].low, by_id["a4"].high) == pytest.approx((1 - c.high, 1 - c.low))
+    assert by_id["a2"].n == by_id["a4"].n == 6
+    # The share that is explained has the jackknife over the one seed, which is none.
+    assert by_id["a3"].n == 1
+    assert by_id["a3"].value == fit(optima(found)).r_squared
+
+
+@pytest.mark.parametrize(("exponent", "poor"), [(1.0, False), (0.0, True)])
+def test_the_law_table_says_where_its_coefficients_mean_little(monkeypatch, exponent, poor):
+    found = all_cells(exponent, shifts=(-0.1, 0.0, 0.3))
+    table = claims.law_table(law_records(monkeypatch, found)).set_index("number")
+    noted = table.index[table["note"] != ""]
+    assert list(noted) == (["a of batch a tokens^b", "b of batch a tokens^b"] if poor else [])
+    assert table["value"].to_dict()["c of k batch^c tokens^b"] == pytest.approx(exponent, abs=1e-9)
+    # A shift of whole seeds moves the logarithm of both factors as it moves the best rates.
+    half = 4.302652729911275 * np.std((-0.1, 0.0, 0.3), ddof=1) / np.sqrt(3)
+    for factor in ("a of batch a tokens^b", "k of k batch^c tokens^b"):
+        ends = np.log(table.loc[factor, ["jackknife low over seeds", "jackknife high over seeds"]].to_numpy(float))
+        assert ends[1] - ends[0] == pytest.approx(2 * half)
+    own = coefficients(optima(found))["token_exponent"]
+    assert tuple(table.loc["b of k batch^c tokens^b", ["low over cells", "high over cells"]]) == (own.low, own.high)
 
 
 def test_thresholds_are_those_of_the_study():

@@ -64,13 +64,6 @@ def test_thresholds_are_those_of_the_study():
     assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
 
 
-def test_an_errors_size_mirrors_its_interval():
-    from lrstudy.study.claims import Measurement
-
-    found = claims._absolute(Measurement(-0.2, 3, -0.3, 0.1))
-    assert (found.value, found.low, found.high) == (0.2, -0.1, 0.3)
-
-
 def test_the_best_peak_is_by_the_mean_over_seeds_and_never_a_diverged_one():
     losses = pd.DataFrame({1: [1.0, 0.5, np.nan], 2: [1.0, 0.9, 0.1]}, index=[0.1, 0.2, 0.4])
     assert claims.best_peak(losses) == 0.2

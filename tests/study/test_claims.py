@@ -4,6 +4,8 @@ import pytest
 from lrstudy.study.claims import (
     Claim,
     Measurement,
+    absolute,
+    exponentiated,
     largest,
     mean_interval,
     paired,
@@ -111,6 +113,19 @@ def test_the_largest_of_equal_numbers_is_rarely_called_larger():
     noise = np.random.default_rng(0).normal(size=(2000, 5, 5))
     lows = [largest(lambda level, own=own: [mean_interval(cell, level) for cell in own]).low for own in noise]
     assert np.mean(np.asarray(lows) > 0) < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 2000)
+
+
+def test_an_errors_size_mirrors_its_interval():
+    found = absolute(Measurement(-0.2, 3, -0.3, 0.1))
+    assert (found.value, found.n, found.low, found.high) == (0.2, 3, -0.1, 0.3)
+    assert absolute(Measurement(0.2, 3, -0.1, 0.3)) == found
+
+
+def test_a_number_measured_by_its_logarithm():
+    found = exponentiated(Measurement(np.log(2), 3, np.log(0.5), np.log(8)))
+    assert (found.value, found.n, found.low, found.high) == pytest.approx((2, 3, 0.5, 8))
+    assert np.isnan(exponentiated(Measurement(0.0, 1)).high)
+    assert exponentiated(Measurement(0.0, 3, -1000.0, 1000.0)) == Measurement(1.0, 3, 0.0, np.inf)
 
 
 def test_the_interval_of_a_ratio_of_losses_stays_positive():
