@@ -7,6 +7,7 @@ while the run goes on.
 """
 
 import difflib
+import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,15 +38,14 @@ def merge_weights(kind: str, k: int, alpha: float = 0.2) -> Float[np.ndarray, " 
         alpha: of the two ``ema`` kinds, in (0, 1).
 
     Raises:
-        ValueError: an unknown kind, a k below one, or an alpha outside (0, 1).
+        ValueError: an unknown kind, a k that is no int of at least one, or an alpha that is no number in (0, 1).
     """
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f" (nearest: {near[0]!r})" if near else ""
         raise ValueError(f"kind must be one of {list(KINDS)}{hint}, got {kind!r}")
-    if k < 1:
-        raise ValueError(f"k must be a positive int, got {k!r}")
-    if not 0 < alpha < 1:
+    _check_positive_int("k", k)
+    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha!r}")
     age = np.arange(k - 1, -1, -1)
     if kind == "ema":
@@ -54,6 +54,11 @@ def merge_weights(kind: str, k: int, alpha: float = 0.2) -> Float[np.ndarray, " 
         return decay_weights(_multipliers(kind.removeprefix("decay:"), k))
     shares = {"uniform": np.ones(k), "linear": k - age.astype(float), "ema_normalised": (1 - alpha) ** age}[kind]
     return shares / shares.sum()
+
+
+def _check_positive_int(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive int, got {value!r}")
 
 
 def decay_weights(multipliers: Float[np.ndarray, " increments"]) -> Float[np.ndarray, " checkpoints"]:
@@ -120,10 +125,9 @@ def window_init(params: Any, n: int) -> WindowState:
     """A window of n checkpoints before the first; until then its average is ``params``.
 
     Raises:
-        ValueError: n is below one.
+        ValueError: n is no int of at least one.
     """
-    if n < 1:
-        raise ValueError(f"n must be a positive int, got {n!r}")
+    _check_positive_int("n", n)
     ring = jax.tree.map(lambda p: jnp.repeat(jnp.asarray(p, jnp.float32)[None], n, axis=0), params)
     return WindowState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), ring)
 
@@ -146,14 +150,16 @@ def window_average(state: WindowState, weights: Float[Array, " n"] | Float[np.nd
     Args:
         state: of the window.
         weights: oldest first, for a full window; while it fills, those of the checkpoints that are there are scaled to
-            sum to one.
+            sum to one. Where these are all zero, as that of the newest checkpoint is under a decay to zero, the newest
+            alone is the average.
     """
     n = len(jax.tree.leaves(state.ring)[0])
     filled = jnp.clip(state.taken, 1, n)
     age = (state.taken - 1 - jnp.arange(n)) % n
     oldest_first = jnp.ones(n) if weights is None else jnp.asarray(weights, jnp.float32)
     here = jnp.where(age < filled, oldest_first[n - 1 - age], 0.0)
-    share = here / jnp.sum(here)
+    total = jnp.sum(here)
+    share = jnp.where(total == 0, age == 0, here / jnp.where(total == 0, 1.0, total))
     return jax.tree.map(lambda ring: _weighted(ring, share), state.ring)
 
 

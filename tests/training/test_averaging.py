@@ -1,6 +1,7 @@
 """Weights over checkpoints, and that averaging them is a decay."""
 
 import functools
+import inspect
 import re
 
 import jax
@@ -66,6 +67,12 @@ def test_weights_are_the_same_inside_of_jit():
         (("unifrom", 3), r"^kind must be one of \['uniform', .*\] \(nearest: 'uniform'\), got 'unifrom'$"),
         (("decay", 3), r"^kind must be one of .*, got 'decay'$"),
         (("uniform", 0), r"^k must be a positive int, got 0$"),
+        (("uniform", 2.5), r"^k must be a positive int, got 2.5$"),
+        (("uniform", True), r"^k must be a positive int, got True$"),
+        (("ema", "3"), r"^k must be a positive int, got '3'$"),
+        (("ema", 3, "3"), r"^alpha must be in \(0, 1\), got '3'$"),
+        (("ema", 3, True), r"^alpha must be in \(0, 1\), got True$"),
+        (("ema", 3, None), r"^alpha must be in \(0, 1\), got None$"),
         (("ema", 3, 0.0), r"^alpha must be in \(0, 1\), got 0.0$"),
         (("ema", 3, 1.0), r"^alpha must be in \(0, 1\), got 1.0$"),
         (("ema", 3, float("nan")), r"^alpha must be in \(0, 1\), got nan$"),
@@ -73,7 +80,7 @@ def test_weights_are_the_same_inside_of_jit():
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        merge_weights(*arguments)
+        inspect.unwrap(merge_weights)(*arguments)  # past the tests' own type checker
 
 
 # -- merging -----------------------------------------------------------------------------------------------------------
@@ -179,6 +186,35 @@ def test_a_window_that_fills_uses_the_weights_of_what_is_there():
     np.testing.assert_allclose(average["b"], -(0.3 * 1 + 0.4 * 2) / 0.7, rtol=3e-7)
 
 
+@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_window_is_an_average_at_every_fill_level(kind, count):
+    """In float64: the latest weights, scaled; the newest checkpoint where they are all zero; at first the start."""
+    n, start = 4, {"w": jnp.asarray([-3.0, 7.0])}
+    weights = merge_weights(kind, n)
+    state = averaging.window_init(start, n)
+    trees = [{"w": jnp.asarray([i, i**2 / 8], jnp.float32)} for i in range(1, count + 1)]
+    for tree in trees:
+        state = averaging.window_update(state, tree)
+    average = averaging.window_average(state, weights)["w"]
+    if count == 0:
+        np.testing.assert_array_equal(average, start["w"])
+        return
+    latest = np.asarray([tree["w"] for tree in trees[-n:]], np.float64)
+    own = weights[n - len(latest) :]
+    expected = own @ latest / own.sum() if own.any() else latest[-1]
+    # Four float32 weights, their sum and quotient, and a sum of four products: some eight roundings of 6e-8.
+    np.testing.assert_allclose(average, expected, rtol=8 * 6e-8)
+
+
+def test_the_weights_of_a_window_that_fills_can_be_differentiated():
+    """Also where all those that are there are zero: the average is the newest checkpoint, whatever its weight."""
+    state = run_window(4, 1, shown(1))
+    weights = jnp.asarray(merge_weights("decay:linear", 4), jnp.float32)
+    gradient = jax.grad(lambda w: averaging.window_average(state, w)["b"])(weights)
+    np.testing.assert_array_equal(gradient, np.zeros(4))
+
+
 def test_before_its_first_checkpoint_an_average_is_where_it_was_started():
     start = shown(3)[2]
     for average in (
@@ -226,6 +262,7 @@ def test_averages_run_inside_a_loop_and_over_lanes():
     np.testing.assert_allclose(ema, [mean, -2 * mean], rtol=3e-7)
 
 
-def test_a_window_holds_at_least_one_checkpoint():
-    with pytest.raises(ValueError, match=r"^n must be a positive int, got 0$"):
-        averaging.window_init({}, 0)
+@pytest.mark.parametrize("n", [0, 2.5, True])
+def test_a_window_holds_at_least_one_checkpoint(n):
+    with pytest.raises(ValueError, match=rf"^n must be a positive int, got {n}$"):
+        inspect.unwrap(averaging.window_init)({}, n)  # past the tests' own type checker
