@@ -23,6 +23,10 @@ class Power(Shaped, Schedule):
     ``Power(peak=0.02, *, batch_size, sequence_length, a=4.0, b=-0.51, warmup_tokens=1e9, total_tokens=None,
     decay_tokens=None, shape="exp_to_zero", power=2.0, d=0.5)``; other attributes as in `Shaped`.
 
+    Tokens are counted in floats, so that float32 holds the boundaries of warmup and decay to an ulp or two of the token
+    count. The end is exact: it is reached when what is left of `total_tokens` is within that rounding, a four-millionth
+    of them.
+
     Attributes:
         peak: highest rate, above 0.
         batch_size: sequences an optimizer update.
@@ -88,13 +92,17 @@ class Power(Shaped, Schedule):
         rate = jnp.where(warming, rising, self.law(tokens))
         if self.decay_tokens is None or self.total_tokens is None:
             return rate
-        start = real(self.total_tokens) - self.decay_tokens
-        inside = (tokens > start) & (tokens < self.total_tokens)
+        total = real(self.total_tokens)
+        start = total - self.decay_tokens
+        # The count is a product of three numbers, with up to four roundings of half an ulp, that of the total included.
+        ended = total - tokens <= 2 * jnp.finfo(total.dtype).eps * total
+        inside = (tokens > start) & ~ended
         over = jnp.where(inside, tokens - start, 0.5 * self.decay_tokens) / self.decay_tokens
-        left = jnp.where(inside, self.total_tokens - tokens, 0.5 * self.decay_tokens) / self.decay_tokens
+        left = jnp.where(inside, total - tokens, 0.5 * self.decay_tokens) / self.decay_tokens
         highest = self.law(start)
         falling = jnp.where(inside, self.shaped(over, left, highest, jnp.zeros_like(highest)), 0.0)
-        return jnp.where(tokens <= start, rate, falling)
+        # Decay tokens that the rounding swallows leave no step inside the decay, but the end stays the end.
+        return jnp.where((tokens <= start) & ~ended, rate, falling)
 
 
 def _powered(base: jax.Array, exponent: Number) -> jax.Array:

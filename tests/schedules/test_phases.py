@@ -2,12 +2,13 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrstudy.schedules import SHAPES, WSD, WSDS, Constant, Cosine, CyclicCosine, Linear, Polynomial
+from lrstudy.schedules import SHAPES, WSD, WSDS, Constant, Cosine, CyclicCosine, Linear, Polynomial, Power, stack
 
 from .cases import CYCLIC, ENDPOINTS, PHASED, SINGLE, STYLES, last_step
 from .reference import rates
@@ -33,6 +34,34 @@ def test_the_end_is_exact_and_not_early(name):
     assert before > at == held
     if getattr(schedule, "half_life", None) is None:
         assert at == np.float32(schedule.end)
+
+
+TO_ZERO = [name for name, shape in SHAPES.items() if not shape.positive_end]
+
+
+@pytest.mark.parametrize("shape", TO_ZERO)
+def test_tokens_of_any_size_end_exactly_and_not_early(shape):
+    """Batch and length at random: float32 rounds the tokens of a step twice and the total once."""
+    draws = np.random.default_rng(0).integers([1, 1, 100], [4096, 8192, 1_000_000], size=(300, 3))
+    sizes = np.concatenate([[[1237, 3331, 123_457], [1024, 4096, 1_000_000]], draws])
+    runs = [
+        Power(batch_size=int(n), sequence_length=int(s), warmup_tokens=0, total_tokens=int(t * n * s),
+              decay_tokens=0.1 * float(t * n * s), shape=shape)
+        for n, s, t in sizes
+    ]  # fmt: skip
+    total = sizes[:, 2].astype(np.int32)
+    before, at, held = np.asarray(jax.jit(lambda s, t: s(t))(stack(runs), total + np.int32([[-1], [0], [9]])))
+    np.testing.assert_array_equal(at, 0)
+    np.testing.assert_array_equal(held, 0)
+    assert (before > 0).all()
+    # And where the numbers are constants of the program or each operation stands alone.
+    assert runs[0](total[0]) == jax.jit(runs[0])(total[0]) == 0 < runs[0](total[0] - 1)
+
+
+def test_a_decay_of_less_than_the_rounding_of_the_tokens_still_ends():
+    schedule = Power(batch_size=1000, sequence_length=1000, warmup_tokens=0, total_tokens=1e9, decay_tokens=10)
+    before, at = rates(schedule, [999, 1000])
+    assert before > at == 0
 
 
 @pytest.mark.parametrize("name", CYCLIC)
