@@ -30,14 +30,14 @@ def place(run_id, step):
     return {"position": np.full((4, 3), scale * step, np.float32)}
 
 
-def test_checkpoints_are_asked_for_step_by_step():
+def test_checkpoints_are_asked_for_step_by_step(tmp_path):
     asked = []
 
     def params(run_id, step):
         asked.append((step, run_id))
         return place(run_id, step)
 
-    found = checkpoints(Context(RUNS, {}, params), RUNS, (2, 5))
+    found = checkpoints(Context(RUNS, {}, params, tmp_path, lambda: None), RUNS, (2, 5))
     first, second = (r.run_id for r in RUNS)
     assert asked == [(2, first), (2, second), (5, first), (5, second)]
     assert [float(tree["position"][0, 0]) for tree in found[second]] == [4.0, 10.0]
