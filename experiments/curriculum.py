@@ -199,6 +199,10 @@ EXPERIMENT = Experiment(
               views.regression_table),
         Table("digits", "Digits: validation loss (nats) of every arm at its tuned peak", _PAIR["digits"],
               views.digits_table),
+        Table("regression_differences", "Regression: the differences of excess losses behind a5 to a7, beside those of "
+              "the exact expectations, and which of them are ties", _PAIR["regression"], claims.differences),
+        Table("trends", "Text: smallest step (nats per byte) of the mean losses from one share of the target to the "
+              "next, in the direction that is said", ("upsampling",), claims.trend_table),
         Table("upsampling", "Text: validation losses (nats per byte) by duration and share", ("upsampling",),
               claims.upsampling_table),
     ),

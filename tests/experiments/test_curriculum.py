@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 from experiments import curriculum_arms as arms
 from experiments import curriculum_claims as claims
 from experiments.curriculum import EXPERIMENT, SCALES, parts, regression_peaks, upsampled
+from lrstudy.study.claims import Measurement
 from lrstudy.study.config import resolve
 from lrstudy.study.derived import Derived, static_parts
 from lrstudy.study.errors import StudyError
@@ -52,7 +54,7 @@ def test_thresholds_are_those_of_the_study():
     expected = {f"{letter}{n}": rule for letter in "ab" for n, rule in order.items()}
     expected |= {"a8": ("<=", 4)}
     expected |= {
-        "c1": ("<=", -1), "c2": (">=", 1), "c3": ("<", 0), "c4": (">", 0), "c5": (">", 0), "c6": (">", 0),
+        "c1": (">", 0), "c2": (">", 0), "c3": ("<", 0), "c4": (">", 0), "c5": (">", 0), "c6": (">", 0),
     }  # fmt: skip
     assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
 
@@ -160,6 +162,36 @@ def test_gains_are_random_less_ascending_seed_by_seed():
     assert measured.value == pytest.approx(1.5 * 1.015, rel=1e-12)
 
 
+def test_the_differences_of_a5_to_a7_stand_beside_the_exact_ones():
+    table = claims.differences(study()).set_index("claim")
+    exact = arms.exact_losses(study(), "regression")
+    assert list(table.index) == ["a5", "a6", "a7"]
+    expected = exact[claims.EMA, arms.ORDERED] - exact[arms.DECAY, arms.RANDOM]
+    assert table.loc["a6", "exact difference"] == expected
+    by_id = {claim.claim_id: claim.measure(study()) for claim in claims.CLAIMS if claim.claim_id in table.index}
+    for name, found in by_id.items():
+        assert tuple(table.loc[name, ["difference", "ci low", "ci high"]]) == (found.value, found.low, found.high)
+        assert table.loc[name, "reading"] == claims.reading(found, table.loc[name, "exact difference"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected", "words"),
+    [
+        ((-0.2, -0.1), -0.1, "below"),
+        ((0.1, 0.2), 0.1, "not below"),
+        (
+            (-0.3, 0.1),
+            0.1,
+            "tie: the interval over seeds holds both signs; the exact expectation has the opposite sign",
+        ),
+        ((-0.3, 0.1), -0.1, "tie: the interval over seeds holds both signs"),
+        ((-0.2, -0.1), 0.1, "below; the exact expectation has the opposite sign"),
+    ],
+)
+def test_a_difference_that_noise_could_turn_is_called_a_tie(ends, expected, words):
+    assert claims.reading(Measurement(np.mean(ends), 16, *ends), expected) == words
+
+
 def test_a_peak_that_diverged_once_is_not_chosen():
     losses = arms.arm_losses(study(), "regression_tuning")
     here = (losses["peak"] == BEST[arms.CONSTANT]) & (losses["arm"] == arms.CONSTANT) & (losses["ordering"] == 1.0)
@@ -185,7 +217,7 @@ def test_exact_losses_are_those_of_the_tuned_schedules():
     assert exact["moderate + EMA", 0.0] == pytest.approx(expected_excess(task, moderate, weights), rel=1e-6)
 
 
-def test_averages_are_measured_on_the_runs_that_keep_their_rate_up():
+def test_averages_are_measured_on_the_runs_that_keep_their_rate_up(tmp_path):
     part = static_parts(parts(SCALES["smoke"]))["regression_tuning"]
     runs = [resolve(config) for config in part.configs()][::5]
     asked = []
@@ -195,7 +227,8 @@ def test_averages_are_measured_on_the_runs_that_keep_their_rate_up():
         generator = np.random.default_rng([step, int(run_id[:6], 16)])
         return {"weights": generator.normal(size=(4, 16)).astype(np.float32)}
 
-    table = arms.averages(Context(runs, {}, params)).set_index(["run_id", "average"])["loss"]
+    context = Context(runs, {}, params, tmp_path, lambda: None)
+    table = arms.averages(context).set_index(["run_id", "average"])["loss"]
     kept = [run for run in runs if arms.kind_of(run.schedule) != arms.DECAY]
     assert 0 < len(kept) < len(runs)
     assert len(table) == 3 * len(kept)
@@ -237,10 +270,50 @@ def measured(records):
 
 def test_trends_and_changes_are_those_of_the_losses():
     found = measured(upsampling_records(lambda fraction: 5.0))
-    assert (found["c1"]["measured"], found["c2"]["measured"]) == (-1.0, 1.0)
+    # The shares are 0.1, with a duration of 0, and 0.2, 0.4, 0.6, 0.8: the first step is the fifth of 0.2.
+    for name in ("c1", "c2"):
+        assert found[name]["measured"] == pytest.approx(0.04, rel=1e-9)
+        assert found[name]["holds"]
+        assert found[name]["n"] == 3
     assert found["c3"]["measured"] == pytest.approx(-0.8 * 0.2, rel=1e-9)
     assert found["c4"]["measured"] == pytest.approx(0.8 * 0.2, rel=1e-9)
     assert found["c3"]["n"] == 3
+
+
+STEPS = np.asarray([[1.0, 1.1, 0.9], [0.2, 0.3, 0.4], [2.0, 2.0, 2.0], [0.3, 0.2, 0.4]])
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_smallest_step_has_the_interval_of_the_smallest_of_four(direction):
+    """Seed by seed, though the seeds start far apart; 0.3 with a standard error of 0.1 / sqrt(3), twice."""
+    losses = pd.DataFrame(np.cumsum(np.vstack([[0.0, 5.0, -3.0], direction * STEPS]), axis=0))
+    found = claims.smallest_step(losses, direction)
+    assert (found.value, found.n) == (pytest.approx(0.3), 3)
+    # Student's 0.975 and 0.99375 quantiles of two degrees of freedom, sqrt(2) x / sqrt(1 - x**2) with x = 2 p - 1.
+    low, high = (np.sqrt(2) * x / np.sqrt(1 - x**2) * 0.1 / np.sqrt(3) for x in (0.95, 0.9875))
+    assert (found.low, found.high) == pytest.approx((0.3 - low, 0.3 + high))
+    assert claims.smallest_step(losses, -direction).value == pytest.approx(-2.0)
+
+
+def test_one_step_back_turns_the_claim_as_it_turns_the_correlation():
+    """The table gives both; a diverged run leaves neither."""
+    records = upsampling_records(lambda fraction: 5.0)
+    table = claims.trend_table(records).set_index(["fraction", "domain"])
+    assert set(table["Spearman of share and mean"].xs("target", level="domain")) == {-1.0}
+    assert set(table["Spearman of share and mean"].xs("general", level="domain")) == {1.0}
+    # Steps are the fifth of the duration.
+    steps = table["smallest step"].xs("target", level="domain")
+    np.testing.assert_allclose(steps, np.asarray(steps.index) / 5, rtol=1e-9)
+    share = records.runs["task.shares"].map(lambda shares: shares[1])
+    for change, correlation in ((0.2, -0.4), (np.nan, np.nan)):
+        target = records.runs[claims.TARGET] + np.where(share == 0.6, change, 0.0)
+        changed = dataclasses.replace(records, runs=records.runs.assign(**{claims.TARGET: target}))
+        assert not measured(changed)["c1"]["holds"]
+        row = claims.trend_table(changed).set_index(["fraction", "domain"]).loc[(0.2, "target")]
+        # Places 4, 3, 2, 5, 1: 1 - 6 (9 + 1 + 1 + 1 + 16) / (5 24).
+        assert row["Spearman of share and mean"] == pytest.approx(correlation, nan_ok=True)
+        # The loss would fall by 0.04 from share 0.4 to 0.6.
+        assert row["smallest step"] == pytest.approx(0.04 - change, nan_ok=True)
 
 
 def test_an_interior_optimum_is_measured_from_the_better_end():
