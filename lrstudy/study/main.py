@@ -114,14 +114,16 @@ def _study(experiment: Experiment, command: Command) -> int:
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
-    """Prints what would be trained, from an empty folder."""
-    from lrstudy.study.derived import static_parts
+    """Prints what the command trains in all, what the folder already holds of it included; writes nothing."""
+    from lrstudy.study.derived import plan_ready, static_parts
     from lrstudy.study.dry_run import describe
     from lrstudy.study.plan import make_plan, shard_of
 
-    plan = make_plan(static_parts(command.parts))
     if FLAGS.workdir:
+        plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
         _check_apart(plan, workdir)
+    else:
+        plan = make_plan(static_parts(command.parts))
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
     for name in (name for name in command.parts if name not in plan.parts):
         print(f"part {name} follows from what is found and is planned then")
