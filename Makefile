@@ -1,9 +1,10 @@
-# make study: the river-valley study on this machine, from nothing to report.html
+# make study: the river-valley study on this machine, from nothing to report.html; STUDY=curriculum: another one
 # make test:  lint, types and every test
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKDIR ?= runs/river_valley
+STUDY ?= river_valley
+WORKDIR ?= runs/$(STUDY)
 
 .PHONY: study test benchmarks clean
 
@@ -18,7 +19,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 study: $(VENV)/installed
-	$(BIN)/python -m experiments.river_valley --preset=cpu --workdir=$(WORKDIR)
+	$(BIN)/python -m experiments.$(STUDY) --preset=cpu --workdir=$(WORKDIR)
 
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check .

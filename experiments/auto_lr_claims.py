@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrstudy.study.claims import Claim, Measurement, mean_interval, paired
+from lrstudy.study.claims import Claim, Measurement, mean_interval, ratio
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 from lrstudy.study.views import losses_by
@@ -85,7 +85,7 @@ def _final(records: Records) -> np.ndarray:
 
 
 def _beside(task: str, schedule: str, records: Records) -> Measurement:
-    return paired(autolrs_losses(task, records), tuned(task, schedule, records), lambda a, b: a / b)
+    return ratio(autolrs_losses(task, records), tuned(task, schedule, records))
 
 
 def _beside_two_draws(task: str, records: Records) -> Measurement:

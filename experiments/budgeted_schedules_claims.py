@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.budgeted_schedules_methods import FRACTIONS, METHODS, final_losses, tuned
-from lrstudy.study.claims import Claim, Measurement, mean_interval, paired
+from lrstudy.study.claims import LEVEL, Claim, Measurement, largest, mean_interval, ratio
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 
@@ -57,24 +57,19 @@ def _budgets(table: "pd.DataFrame") -> list[int]:
     return sorted(table.index.get_level_values("steps").unique())
 
 
-def excess(table: "pd.DataFrame", method: str, other: str, steps: int) -> Measurement:
+def excess(table: "pd.DataFrame", method: str, other: str, steps: int, level: float = LEVEL) -> Measurement:
     """A method's mean loss over another's at the same budget, less one; the interval is paired by seed."""
-    return paired(
-        table.loc[(method, steps)].to_numpy(), table.loc[(other, steps)].to_numpy(), lambda one, two: one / two - 1
-    )
+    found = ratio(table.loc[(method, steps)].to_numpy(), table.loc[(other, steps)].to_numpy(), level)
+    return Measurement(found.value - 1, found.n, found.low - 1, found.high - 1)
 
 
 def _worst(name: str, method: str, other: str, count: int) -> Callable[[Records], Measurement]:
-    """The largest excess of the first budgets; the interval's ends are the largest of theirs.
-
-    The upper end is below a threshold only if all of them are.
-    """
+    """The largest excess of the first budgets; its upper end is below a threshold only if that of each is."""
 
     def measure(records: Records) -> Measurement:
         table = losses(records, name)
-        found = [excess(table, method, other, steps) for steps in _budgets(table)[:count]]
-        worst = float(np.max([one.value for one in found]))
-        return Measurement(worst, found[0].n, max(one.low for one in found), max(one.high for one in found))
+        steps = _budgets(table)[:count]
+        return largest(lambda level: [excess(table, method, other, one, level) for one in steps])
 
     return measure
 

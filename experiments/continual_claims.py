@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lrstudy.study import claims as statistics
 from lrstudy.study.claims import Claim, Measurement, mean_interval
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
@@ -74,16 +75,13 @@ def _final(records: Records, metric: str) -> np.ndarray:
 
 
 def largest(samples: Samples) -> Measurement:
-    """The largest of several means over seeds; the interval's ends are the largest of theirs."""
-    means = [mean_interval(sample) for sample in samples]
-    value, low, high = (max(getattr(mean, name) for mean in means) for name in ("value", "low", "high"))
-    return Measurement(value, means[0].n, low, high)
+    """The largest of several means over seeds."""
+    return statistics.largest(lambda level: [mean_interval(sample, level) for sample in samples])
 
 
 def smallest(samples: Samples) -> Measurement:
-    """The smallest of several means over seeds; the interval's ends are the smallest of theirs."""
-    found = largest([-np.asarray(sample) for sample in samples])
-    return Measurement(-found.value, found.n, -found.high, -found.low)
+    """The smallest of several means over seeds."""
+    return statistics.smallest(lambda level: [mean_interval(sample, level) for sample in samples])
 
 
 def _rise_after_rewarming(records: Records) -> Measurement:
@@ -218,7 +216,15 @@ def accuracies(records: Records) -> list[Accuracies]:
 
 def rehearsed(records: Records, replay: float, exponent: float = 0.0) -> list[Accuracies]:
     """The permuted digits at one share of replay and one power of age."""
-    return accuracies(records.part("digits").where(task__replay=replay, task__exponent=exponent))
+    digits = records.part("digits")
+    length = digits.runs["task.steps_per_task"].min()
+    return accuracies(digits.where(task__replay=replay, task__exponent=exponent, task__steps_per_task=length))
+
+
+def without_switch(records: Records) -> Records:
+    """The runs that stay on their first task for as long as the others have five."""
+    digits = records.part("digits")
+    return digits.where(task__steps_per_task=digits.runs["task.steps_per_task"].max())
 
 
 def old_tasks(own: Accuracies) -> float:
@@ -230,17 +236,28 @@ def _gap(own: Accuracies) -> float:
     return own.minimum(own.tasks) - old_tasks(own)
 
 
-def _hidden(own: Accuracies) -> float:
-    return own.minimum(own.tasks) - own.sampled(own.ends).minimum(own.tasks)
+def jitter(own: Accuracies, ends: Sequence[int]) -> float:
+    """What ``_gap`` would be of a run that never leaves its first task, if all tasks behaved like that one.
+
+    The least of many noisy evaluations lies below the last of them without any change of the task.
+
+    Args:
+        own: of such a run.
+        ends: the updates after which the tasks of the others are over.
+    """
+    lows = [own.values[(own.steps > end) & (own.steps <= ends[-1]), 0].min() for end in ends[:-1]]
+    return float(np.mean(lows) - own.values[own.steps == ends[-1], 0].item())
 
 
-def _every_replay(metric: Callable[[Accuracies], float]) -> Measure:
-    """A metric of the permuted digits, negative where the claim is right, at the replay at which it is largest."""
+def stability_gaps(records: Records, replay: float) -> np.ndarray:
+    """By seed, how far the old tasks' accuracies fell below their end, less the jitter of a run without a switch."""
+    runs, still = rehearsed(records, replay), accuracies(without_switch(records))
+    return np.asarray([_gap(own) - jitter(one, own.ends) for own, one in zip(runs, still, strict=True)])
 
-    def measure(records: Records) -> Measurement:
-        return largest([np.asarray([metric(own) for own in rehearsed(records, replay)]) for replay in REPLAYS])
 
-    return measure
+def _gap_with_replay(records: Records) -> Measurement:
+    """At the share of replay at which the gap is least. Without replay the old tasks are forgotten, for good."""
+    return largest([stability_gaps(records, replay) for replay in REPLAYS if replay])
 
 
 def _worst_case_rises(records: Records) -> Measurement:
@@ -283,13 +300,11 @@ CLAIMS: Sequence[Claim] = (
           _COSINE, ("text",), _replay_spares("Infinite"), ">", 0.0),
     Claim("d3", _TEXT + "re-warmed with 25% replay minus both domains from the beginning, mean of both, nats",
           _SCALABLE, ("text", "baselines"), _behind_union, "<=", 0.05),
-    Claim("e1", _DIGITS + "min-ACC minus the old tasks' accuracy at the end, worst share of replay", _GAP, ("digits",),
-          _every_replay(_gap), "<", -0.01),
+    Claim("e1", _DIGITS + "min-ACC minus the old tasks' accuracy at the end, less the same of a run without a switch, "
+          "worst share of replay above 0", _GAP, ("digits",), _gap_with_replay, "<", -0.01),
     Claim("e2", _DIGITS + "smallest rise of WC-ACC from one share of replay to the next", _GAP, ("digits",),
           _worst_case_rises, ">", 0.0),
-    Claim("e3", _DIGITS + "min-ACC of every update minus that of the tasks' ends, worst share of replay", _GAP,
-          ("digits",), _every_replay(_hidden), "<", -0.01),
-    Claim("e4", _DIGITS + "ACC with power-law rehearsal minus without rehearsal", _REHEARSAL,
+    Claim("e3", _DIGITS + "ACC with power-law rehearsal minus without rehearsal", _REHEARSAL,
           ("digits",), _rehearsal_helps, ">", 0.0),
     Claim("f1", _TEXT + "smallest fall of the code's loss from one share of code in the last fifth to the next, nats",
           _UPSAMPLING, ("upsampling",), _upsampling(CODE), ">", 0.0),

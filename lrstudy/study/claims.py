@@ -18,6 +18,10 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+LEVEL = 0.95
+"""Of intervals: that of every claim."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """A number with its uncertainty.
@@ -81,20 +85,64 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def mean_interval(samples: Sequence[float] | np.ndarray) -> Measurement:
-    """Mean with Student's 95% interval over independent samples."""
-    from scipy import stats
-
+def mean_interval(samples: Sequence[float] | np.ndarray, level: float = LEVEL) -> Measurement:
+    """Mean with Student's interval over independent samples."""
     values = np.asarray(samples, dtype=np.float64)
     mean = float(np.mean(values))
     if len(values) < 2:
         return Measurement(mean, len(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = _student(level, len(values)) * float(np.std(values, ddof=1) / np.sqrt(len(values)))
     return Measurement(mean, len(values), mean - half, mean + half)
 
 
-def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any], Any]) -> Measurement:
-    """A statistic of the means of two samples that share their seeds, with the jackknife's 95% interval.
+def _student(level: float, n: int) -> float:
+    """How many standard errors the interval of a mean of n samples reaches to either side."""
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + level) / 2, n - 1))
+
+
+def largest(found: Callable[[float], Sequence[Measurement]]) -> Measurement:
+    """The largest of several numbers, with a 95% interval of the largest of what they estimate.
+
+    The upper end is the largest of the upper ends. Of k numbers that all estimate the same one, the largest is too
+    high by chance, so the lower end is the largest of the lower ends at a level corrected for k choices (Bonferroni).
+
+    Args:
+        found: level to the numbers with intervals of that level.
+    """
+    usual = found(LEVEL)
+    corrected = found(1 - (1 - LEVEL) / len(usual))
+    value, high = (float(np.max([getattr(one, name) for one in usual])) for name in ("value", "high"))
+    return Measurement(value, usual[0].n, float(np.max([one.low for one in corrected])), high)
+
+
+def smallest(found: Callable[[float], Sequence[Measurement]]) -> Measurement:
+    """The smallest of several numbers, with an interval like that of ``largest``."""
+    mirrored = largest(lambda level: [_negated(one) for one in found(level)])
+    return _negated(mirrored)
+
+
+def _negated(one: Measurement) -> Measurement:
+    return Measurement(-one.value, one.n, -one.high, -one.low)
+
+
+def ratio(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Measurement:
+    """The ratio of the means of two positive samples that share their seeds; the interval is taken in its logarithm.
+
+    Args:
+        first: one value a seed.
+        second: one value a seed, in the same order.
+        level: of the interval.
+    """
+    found = paired(first, second, lambda one, other: np.log(one / other), level)
+    return Measurement(*(float(np.exp(found.value)), found.n, float(np.exp(found.low)), float(np.exp(found.high))))
+
+
+def paired(
+    first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any], Any], level: float = LEVEL
+) -> Measurement:
+    """A statistic of the means of two samples that share their seeds, with the jackknife's interval.
 
     Of a difference the interval is Student's of the differences; of a ratio it belongs to the ratio of the means, as
     the value does, and not to the mean of the ratios.
@@ -103,27 +151,27 @@ def paired(first: np.ndarray, second: np.ndarray, statistic: Callable[[Any, Any]
         first: one value a seed.
         second: one value a seed, in the same order.
         statistic: of two means.
+        level: of the interval.
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    return jackknife(lambda chosen: statistic(np.mean(one[chosen]), np.mean(other[chosen])), len(one))
+    return jackknife(lambda chosen: statistic(np.mean(one[chosen]), np.mean(other[chosen])), len(one), level)
 
 
-def jackknife(statistic: Callable[[np.ndarray], Any], n: int) -> Measurement:
-    """A statistic of n independent samples, with the jackknife's 95% interval: each sample is left out in turn.
+def jackknife(statistic: Callable[[np.ndarray], Any], n: int, level: float = LEVEL) -> Measurement:
+    """A statistic of n independent samples, with the jackknife's interval: each sample is left out in turn.
 
     Args:
         statistic: of the places of the chosen samples, which are all of them or all but one.
         n: how many samples there are.
+        level: of the interval.
     """
-    from scipy import stats
-
     places = np.arange(n)
     value = float(statistic(places))
     if n < 2:
         return Measurement(value, n)
     rest = np.asarray([statistic(np.delete(places, i)) for i in range(n)])
     error = np.sqrt((n - 1) * np.mean((rest - rest.mean()) ** 2))
-    half = float(stats.t.ppf(0.975, n - 1) * error)
+    half = _student(level, n) * float(error)
     return Measurement(value, n, value - half, value + half)
 
 
@@ -144,10 +192,16 @@ def caveat(entries: Sequence[Mapping[str, Any]]) -> str:
     ids = unsettled(entries)
     noun = "claim is" if len(ids) == 1 else "claims are"
     return (
-        f"{', '.join(ids)}: the {noun} decided by the mean; the 95% interval reaches across the threshold."
+        f"Not settled (?): {', '.join(ids)}; the {noun} decided by the mean, and the 95% interval reaches across the "
+        "threshold."
         if ids
         else ""
     )
+
+
+def verdict(entry: Mapping[str, Any]) -> str:
+    """``yes`` or ``NO``, with a question mark where other seeds could decide otherwise."""
+    return ("yes" if entry["holds"] else "NO") + ("?" if unsettled([entry]) else "")
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -158,9 +212,8 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     for entry in entries:
         interval = "" if entry["ci_low"] is None else f"[{entry['ci_low']:.4g}, {entry['ci_high']:.4g}]"
         measured = "none" if entry["measured"] is None else f"{entry['measured']:.4g}"
-        verdict = "yes" if entry["holds"] else "NO"
         lines.append(
-            f"{entry['id']:<6} {verdict:<6} {measured:>10} {entry['comparison']:>2} {entry['threshold']:>9.4g}  "
+            f"{entry['id']:<6} {verdict(entry):<6} {measured:>10} {entry['comparison']:>2} {entry['threshold']:>9.4g}  "
             f"{interval:<22} {entry['n']:>4}  {entry['statement']}"
         )
     return "\n".join([*lines, *filter(None, [caveat(entries)])])

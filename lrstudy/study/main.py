@@ -123,7 +123,7 @@ def _dry_run(command: Command, workdir: Any) -> int:
     if FLAGS.workdir:
         _check_apart(plan, workdir)
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
-    for name in command.parts.keys() - plan.parts.keys():
+    for name in (name for name in command.parts if name not in plan.parts):
         print(f"part {name} follows from what is found and is planned then")
     return OK
 

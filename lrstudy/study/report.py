@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrstudy.study.claims import caveat
+from lrstudy.study.claims import caveat, unsettled
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
 from lrstudy.study.records import UNREADABLE, Records
@@ -78,7 +78,9 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     held = sum(claim["holds"] for claim in claims)
     rows = []
     for claim in claims:
-        verdict = '<td class="yes">holds</td>' if claim["holds"] else '<td class="no">does not hold</td>'
+        open_question = ", not settled" if unsettled([claim]) else ""
+        word, style = ("holds", "yes") if claim["holds"] else ("does not hold", "no")
+        verdict = f'<td class="{style}">{word}{open_question}</td>'
         interval = "" if claim["ci_low"] is None else f"{claim['ci_low']:.4g} to {claim['ci_high']:.4g}"
         measured = "none" if claim["measured"] is None else f"{claim['measured']:.4g}"
         rows.append(
@@ -90,10 +92,16 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     names = ("claim", "verdict", "measured", "threshold", "95% interval", "n", "statement")
     head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
     note = (
-        f"<p>{held} of {len(claims)} claims hold. Thresholds were fixed before the run; n counts what the interval is "
-        f"over, seeds as a rule. {caveat(claims)}</p>"
+        f"<p>{held} of {len(claims)} claims hold{_of_which(claims)}. Thresholds were fixed before the run; n counts "
+        f"what the interval is over, seeds as a rule. {caveat(claims)}</p>"
     )
     return f'<h2>Claims</h2>{note}<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _of_which(claims: Sequence[Mapping[str, Any]]) -> str:
+    """How many of those that hold other seeds could turn."""
+    open_ones = sum(claim["holds"] and bool(unsettled([claim])) for claim in claims)
+    return f", {open_ones} of them not settled" if open_ones else ""
 
 
 def _figure(figure: Figure, workdir: Workdir, records: Records) -> str:

@@ -106,18 +106,10 @@ class GroupStore:
 
 
 def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
-    """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished.
-
-    Raises:
-        StudyError: an older version of this program wrote it.
-    """
+    """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished."""
     if not workdir.groups.is_dir():
         return {}
-    groups = {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
-    old = [name for name, group in groups.items() if "configs" not in group]
-    if old:
-        raise StudyError(f"{workdir.groups / old[0]}.json was written by an older version: use another workdir")
-    return groups
+    return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
 
 
 def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -134,8 +126,15 @@ def earlier(workdir: Workdir) -> Earlier:
     """What a plan needs to know of earlier launches.
 
     Finished groups come first: where two groups hold the same run, its records are in the finished one.
+
+    Raises:
+        StudyError: an older version of this program wrote the folder; its report can still be made.
     """
-    groups = sorted(begun_groups(workdir).values(), key=lambda group: "outcomes" not in group)
+    begun = begun_groups(workdir)
+    old = [name for name, group in begun.items() if "configs" not in group]
+    if old:
+        raise StudyError(f"{workdir.groups / old[0]}.json was written by an older version: use another workdir")
+    groups = sorted(begun.values(), key=lambda group: "outcomes" not in group)
     pairs = ((group["runs"], group["configs"]) for group in groups)
     stored = {run_id: config for ids, configs in pairs for run_id, config in zip(ids, configs, strict=True)}
     return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored)

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from lrstudy.study.claims import Claim, Measurement, mean_interval, paired, table, unsettled
+from lrstudy.study.claims import (
+    Claim,
+    Measurement,
+    largest,
+    mean_interval,
+    paired,
+    ratio,
+    smallest,
+    table,
+    unsettled,
+)
 
 
 def claim(value, comparison="<", threshold=1.0, **interval):
@@ -77,8 +87,36 @@ def test_a_claim_that_noise_could_turn_is_named():
     assert unsettled([settled, claim(2.0, low=1.5, high=2.5).decide(None), claim(0.5).decide(None)]) == []
     # Whether it holds or not.
     assert unsettled([turned, claim(1.1, low=0.7, high=1.5).decide(None)]) == ["a1", "a1"]
-    assert "a1: the claim is decided by the mean" in table([settled, turned]).splitlines()[-1]
+    assert "Not settled (?): a1; the claim is decided by the mean" in table([settled, turned]).splitlines()[-1]
     assert "decided by the mean" not in table([settled])
     # An end on the threshold counts as the comparison counts it.
     assert unsettled([claim(1.0, ">=", low=1.0, high=1.2).decide(None)]) == []
     assert unsettled([claim(1.1, ">", low=1.0, high=1.2).decide(None)]) == ["a1"]
+
+
+def test_the_largest_of_several_is_not_called_settled_by_chance():
+    """Student's ends by hand; the lower one at the level that picking the larger of two leaves (Bonferroni)."""
+    samples = [np.asarray([-3.0, -1.0]), np.asarray([-1.5, -1.4])]
+    found = largest(lambda level: [mean_interval(sample, level) for sample in samples])
+    assert (found.value, found.n) == (-1.45, 2)
+    # t of one degree of freedom at 0.9875 is tan(pi 0.4875).
+    low = -1.45 - np.tan(np.pi * 0.4875) * 0.05
+    assert (found.low, found.high) == pytest.approx((low, -2 + np.tan(np.pi * 0.475)))
+    mirrored = smallest(lambda level: [mean_interval(-sample, level) for sample in samples])
+    assert (mirrored.value, mirrored.low, mirrored.high) == pytest.approx((1.45, -found.high, -found.low))
+
+
+def test_the_largest_of_equal_numbers_is_rarely_called_larger():
+    """Five cells at the same mean: the lower end lies above it in at most about one of forty studies."""
+    noise = np.random.default_rng(0).normal(size=(2000, 5, 5))
+    lows = [largest(lambda level, own=own: [mean_interval(cell, level) for cell in own]).low for own in noise]
+    assert np.mean(np.asarray(lows) > 0) < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 2000)
+
+
+def test_the_interval_of_a_ratio_of_losses_stays_positive():
+    first, second = np.asarray([0.02, 0.05, 0.01]), np.asarray([0.03, 0.02, 0.02])
+    found = ratio(first, second)
+    assert found.value == pytest.approx(np.mean(first) / np.mean(second))
+    assert 0 < found.low < found.value < found.high
+    log = paired(first, second, lambda one, other: np.log(one) - np.log(other))
+    assert (np.log(found.low), np.log(found.high)) == pytest.approx((log.low, log.high))

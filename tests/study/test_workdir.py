@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.store import begun_groups
+from lrstudy.study.store import earlier
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 
 
@@ -125,4 +125,4 @@ def test_a_folder_of_an_older_version_is_named(tmp_path):
     workdir.groups.mkdir()
     (workdir.groups / "0123.json").write_text('{"runs": ["a"], "part": ""}')
     with pytest.raises(StudyError, match=r"0123\.json was written by an older version: use another workdir"):
-        begun_groups(workdir)
+        earlier(workdir)
