@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,19 +96,19 @@ def _study(experiment: Experiment, command: Command) -> int:
     workdir = Workdir(Path(FLAGS.workdir or "."))
     if FLAGS.report_only:
         workdir.check(must_exist=True)
-        _check_experiment(experiment, workdir)
+        check_experiment(experiment, workdir)
         with workdir.locked():
             return _report(experiment, workdir)
     if not FLAGS.dry_run:
         workdir.check()
-        _check_experiment(experiment, workdir)
+        check_experiment(experiment, workdir)
     for name in ("checkpoint_seconds", "checkpoint_steps"):
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
     if FLAGS.dry_run:
         return _dry_run(command, workdir)
-    _check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
+    check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
@@ -121,7 +121,7 @@ def _dry_run(command: Command, workdir: Any) -> int:
 
     if FLAGS.workdir:
         plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
-        _check_apart(plan, workdir)
+        check_apart(plan, workdir)
     else:
         plan = make_plan(static_parts(command.parts))
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
@@ -149,7 +149,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     with StopRequest() as stop:
-        write_json(workdir.config, _header(experiment, command, plan))
+        write_json(workdir.config, header_of(experiment, command, nested(plan)))
         began = time.monotonic()
         try:
             launch = _stages(launch, command, stop)
@@ -162,7 +162,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
         if elsewhere:
             print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
             return RUN_FAILED if launch.failures else OK
-        header = _header(experiment, command, plan)
+        header = header_of(experiment, command, nested(plan))
         write_json(workdir.config, header)
         code = _conclude(experiment, workdir, header)
         write_json(workdir.plan, {**plan.to_json(), "concluded": True})
@@ -191,13 +191,19 @@ def _stages(launch: Any, command: Command, stop: Any) -> Any:
         launch = dataclasses.replace(launch, plan=plan, share=shard_of(plan, *_shard(FLAGS.shard)).groups)
 
 
-def _header(experiment: Experiment, command: Command, plan: Any) -> dict[str, Any]:
-    """What ``config.json`` holds."""
+def header_of(experiment: Experiment, command: Command, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``config.json`` holds.
+
+    Args:
+        experiment: whose command line it is.
+        command: what it asks for.
+        config: leaves of the configuration, nested by their paths.
+    """
     return {
         "experiment": experiment.name,
         "preset": command.preset,
         "command": shlex.join(["python", "-m", f"experiments.{experiment.name}", *sys.argv[1:]]),
-        "config": nested(plan),
+        "config": dict(config),
         "versions": versions(),
         "devices": devices(),
     }
@@ -212,8 +218,12 @@ def _report(experiment: Experiment, workdir: Any) -> int:
     return _conclude(experiment, workdir, header)
 
 
-def _check_experiment(experiment: Experiment, workdir: Any) -> None:
-    """Refuses the folder of another experiment, whose claims would be overwritten."""
+def check_experiment(experiment: Experiment, workdir: Any) -> None:
+    """Refuses the folder of another experiment, whose claims would be overwritten.
+
+    Raises:
+        ConfigError: it is one.
+    """
     from lrstudy.study.workdir import read_json
 
     header = read_json(workdir.config)
@@ -222,8 +232,12 @@ def _check_experiment(experiment: Experiment, workdir: Any) -> None:
         raise ConfigError(f"workdir must be empty or hold {experiment.name}, got '{workdir.root}' with {other}")
 
 
-def _check_apart(plan: Any, workdir: Any) -> None:
-    """Refuses a folder inside the text that is trained on: the study's own files would become text."""
+def check_apart(plan: Any, workdir: Any) -> None:
+    """Refuses a folder inside the text that is trained on: the study's own files would become text.
+
+    Raises:
+        ConfigError: it is one.
+    """
     root = workdir.root.absolute().resolve()
     for path in {run.columns.get("task.path") for run in plan.runs().values()} - {None}:
         text = Path(path).expanduser().resolve()
