@@ -5,7 +5,7 @@ python -m experiments.auto_lr --preset=cpu --workdir=runs/auto_lr
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from experiments import auto_lr_claims as claims
 from experiments import auto_lr_views as views
@@ -26,11 +26,13 @@ class Sizes:
         steps: updates of every run.
         peaks: the grid of the tuned schedules; AutoLRS searches from its lowest to its highest rate.
         good: where hypergradient descent starts well; it also starts at a tenth of it.
+        seeds: of every part; the digits, whose losses differ most between seeds, are cheap enough for more.
     """
 
     steps: int
     peaks: tuple[float, ...]
     good: float
+    seeds: tuple[int, ...] = (301, 302, 303, 304, 305, 306, 307, 308)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,6 @@ class Scale:
     """What a preset changes: sizes alone, never what is asked.
 
     Attributes:
-        seeds: of every part.
         digits: of the perceptron.
         text: of the transformer.
         width: of the transformer.
@@ -48,7 +49,6 @@ class Scale:
         heads: of the transformer.
     """
 
-    seeds: tuple[int, ...]
     digits: Sizes
     text: Sizes
     width: int
@@ -60,32 +60,30 @@ class Scale:
 
 _DIGITS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _TEXT = (0.001, 0.003, 0.01, 0.03)
-_SEEDS = (201, 202, 203)
+_SMOKE, _TEXT_SEEDS = (201, 202), (301, 302, 303, 304, 305)
 
-# The seeds decide the claims; none of them was used to choose the settings or the thresholds.
+# The seeds decide the claims; none of them was used to choose the settings or the thresholds. An earlier run with seeds
+# 201 to 203 had 1,500 updates on the digits, where a candidate has 30: too few to ask what the paper asks.
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale(
-        (201, 202),
-        Sizes(60, (0.01, 0.1), 0.1),
-        Sizes(40, (0.001, 0.01), 0.01),
+        Sizes(60, (0.01, 0.1), 0.1, _SMOKE),
+        Sizes(40, (0.001, 0.01), 0.01, _SMOKE),
         width=16,
         layers=1,
         context=16,
         batch_size=4,
     ),
     "cpu": Scale(
-        _SEEDS,
-        Sizes(1_500, _DIGITS, 0.1),
-        Sizes(800, _TEXT, 0.01),
+        Sizes(7_000, _DIGITS, 0.1),
+        Sizes(800, _TEXT, 0.01, _TEXT_SEEDS),
         width=32,
         layers=2,
         context=32,
         batch_size=16,
     ),
     "gpu": Scale(
-        _SEEDS,
-        Sizes(1_500, _DIGITS, 0.1),
-        Sizes(7_000, (0.0003, 0.001, 0.003, 0.01), 0.003),
+        Sizes(7_000, _DIGITS, 0.1),
+        Sizes(7_000, (0.0003, 0.001, 0.003, 0.01), 0.003, _TEXT_SEEDS),
         width=256,
         layers=4,
         context=128,
@@ -93,9 +91,8 @@ SCALES: Mapping[str, Scale] = {
         heads=4,
     ),
     "paper": Scale(
-        _SEEDS,
-        Sizes(1_500, _DIGITS, 0.1),
-        Sizes(100_000, (0.0001, 0.0003, 0.001, 0.003), 0.001),
+        Sizes(7_000, _DIGITS, 0.1),
+        Sizes(100_000, (0.0001, 0.0003, 0.001, 0.003), 0.001, _TEXT_SEEDS),
         width=768,
         layers=12,
         context=512,
@@ -111,10 +108,10 @@ def parts(scale: Scale) -> Mapping[str, Part]:
     """Every task's grid, and after it its hypergradient runs."""
     digits, text = _digits(scale), _text(scale)
     return {
-        "digits": _grid(digits, scale.digits, scale.seeds),
-        "digits_hypergradient": _hypergradient(digits, scale.digits, scale.seeds, "momentum"),
-        "text": _grid(text, scale.text, scale.seeds),
-        "text_hypergradient": _hypergradient(text, scale.text, scale.seeds, "adam"),
+        "digits": _grid(digits, scale.digits),
+        "digits_hypergradient": _hypergradient(digits, scale.digits, "momentum"),
+        "text": _grid(text, scale.text),
+        "text_hypergradient": _hypergradient(text, scale.text, "adam"),
     }
 
 
@@ -148,16 +145,18 @@ def _every(sizes: Sizes) -> int:
     return max(1, sizes.steps // 20)
 
 
-def _grid(base: RunConfig, sizes: Sizes, seeds: Sequence[int]) -> Part:
+def _grid(base: RunConfig, sizes: Sizes) -> Part:
     schedules = (choice("schedule", "Constant"), choice("schedule", "Cosine"))
-    return Part(base, [axis("schedule", schedules), axis("schedule.peak", sizes.peaks), axis("seed", seeds)])
+    return Part(base, [axis("schedule", schedules), axis("schedule.peak", sizes.peaks), axis("seed", sizes.seeds)])
 
 
-def _hypergradient(base: RunConfig, sizes: Sizes, seeds: Sequence[int], inner: str) -> Part:
+def _hypergradient(base: RunConfig, sizes: Sizes, inner: str) -> Part:
     own = {"b2": 0.99} if inner == "adam" else {}
     optimizer = choice("optimizer", "hypergradient", inner=inner, kind="cos", beta=BETA, low=1e-6, **own)
     rates = (sizes.good / 10, sizes.good)
-    return Part(dataclasses.replace(base, optimizer=optimizer), [axis("schedule.peak", rates), axis("seed", seeds)])
+    return Part(
+        dataclasses.replace(base, optimizer=optimizer), [axis("schedule.peak", rates), axis("seed", sizes.seeds)]
+    )
 
 
 EXPERIMENT = Experiment(

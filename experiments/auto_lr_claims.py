@@ -1,12 +1,12 @@
 """The claims of the study of rates found while training: what is measured, and thresholds fixed before the run.
 
-What speaks against AutoLRS at the sizes of a laptop, and is to be kept in mind where its claims fail: a candidate has
-tens of updates where the paper gives it a hundred to eight hundred. In the first stage losses still fall in a straight
-line, and the curve carries that line on, on digits to below zero. Later a lower rate lowers the loss at once, because
-its noise settles, and the curve takes that for a rate of progress: the short-horizon bias of Wu et al. 2018
-(arXiv 1803.02021), which brings the rate down too early. On digits the losses of good runs, a few hundredths of a nat
-over 360 images, also differ between seeds by more than the thresholds. And the grid's best peak is chosen with
-hindsight, on the seeds that it is then compared on.
+What speaks against AutoLRS where its claims fail. A lower rate lowers the loss at once, because its noise settles, and
+the curve takes that for a rate of progress: the short-horizon bias of Wu et al. 2018 (arXiv 1803.02021), which brings
+the rate down too early; on the digits it does so with the paper's own lengths of stages. On text, at the size of a
+laptop, a candidate has tens of updates where the paper gives it a hundred to eight hundred; in the first stage losses
+still fall in a straight line there, and the curve carries that line on. On digits the losses of good runs, a few
+hundredths of a nat over 360 images, also differ between seeds by more than the thresholds. And the grid's best peak is
+chosen with hindsight, on the seeds that it is then compared on.
 """
 
 import functools

@@ -17,7 +17,7 @@ CANDIDATES = 10
 _LONG = 5_000
 
 
-def settings_of(run: Run, lowest: float, highest: float) -> Settings:
+def settings_of(run: Run, lowest: float, highest: float, **given: Any) -> Settings:
     """AutoLRS's settings for a run: the paper's for long runs, scaled down for short ones.
 
     From 5,000 updates on tau' is 100 at first and tau at most 8,000. A shorter run has a stage of a fifth of its
@@ -27,21 +27,18 @@ def settings_of(run: Run, lowest: float, highest: float) -> Settings:
         run: whose length and seed count.
         lowest: smallest rate to try.
         highest: largest.
+        **given: settings that do not follow from the run.
+
+    Raises:
+        ConfigError: a value is out of range, or the run is too short to try every candidate for an update.
     """
     steps = run.config.steps
     search_steps, longest = (100, 8_000)
     if steps < _LONG:
         search_steps = max(1, steps // 50)
         longest = 2 * CANDIDATES * search_steps
-    return Settings(
-        lowest,
-        highest,
-        steps,
-        search_steps=search_steps,
-        candidates=CANDIDATES,
-        max_stage_steps=longest,
-        seed=run.config.seed,
-    )
+    follows = {"search_steps": search_steps, "candidates": CANDIDATES, "max_stage_steps": longest}
+    return Settings(lowest, highest, steps, **{**follows, "seed": run.config.seed, **given})
 
 
 def searched(context: Context) -> "pd.DataFrame":

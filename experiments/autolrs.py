@@ -1,13 +1,15 @@
-"""One training run whose learning rate AutoLRS finds on the way (Jin et al. 2021, arXiv 2105.10762).
+r"""One training run whose learning rate AutoLRS finds on the way (Jin et al. 2021, arXiv 2105.10762).
 
 python -m experiments.autolrs --config.task=text --config.task.path=my.txt --config.steps=5000 \
     --min_rate=1e-4 --max_rate=1e-1 --workdir=runs/found
 
 It prints every stage and the schedule that was found, and writes that to ``schedule.json`` in the folder, which
-``schedules.from_dict`` reads. The search doubles the cost of the run. The same command goes on after a stop.
+``schedules.from_dict`` reads. The search doubles the updates of the run; the evaluations by which candidates of late
+stages are judged are not updates and not counted. The same command goes on after a stop.
 """
 
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,8 @@ from typing import Any
 from absl import flags
 
 from experiments.auto_lr_search import settings_of
+from lrstudy.study.autolrs import control, finished_stages
+from lrstudy.study.autolrs_lanes import LaneTraining, make_engine
 from lrstudy.study.autolrs_stages import Settings, Stage, found_schedule, updates_spent
 from lrstudy.study.choices import choice
 from lrstudy.study.command import Command
@@ -24,10 +28,22 @@ from lrstudy.study.config import Run, RunConfig, resolve
 from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.main import FLAGS, OK, STOPPED, main, use_compilation_cache
+from lrstudy.study.main import (
+    FLAGS,
+    OK,
+    STOPPED,
+    check_apart,
+    check_experiment,
+    header_of,
+    main,
+    nested,
+    use_compilation_cache,
+)
 from lrstudy.study.part import Part
+from lrstudy.study.plan import make_plan
+from lrstudy.study.workdir import Workdir, write_json
 
-SCHEDULE = "schedule.json"
+SCHEDULE, STAGES = "schedule.json", "autolrs"
 _SETTINGS = (
     "search_steps",
     "candidates",
@@ -38,6 +54,16 @@ _SETTINGS = (
     "batch",
     "smoothing",
 )
+
+
+# Leaves of a run's configuration that a command may not set, and why.
+_DECIDED = {
+    "schedule": "the schedule is what is found",
+    "schedule_start": "the schedule is what is found",
+    "start": "the first stage begins at initialisation",
+    "record_every": "every update is recorded",
+    "evaluate_every": "every stage says where it evaluates",
+}
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -74,33 +100,35 @@ def parts(steps: int) -> Mapping[str, Part]:
 
 def find(experiment: Experiment, command: Command) -> int:
     """Trains the run that the command names and says what was found; returns the exit code."""
-    del experiment
     from lrstudy.study.run import say
     from lrstudy.study.signals import StopRequest
     from lrstudy.study.trainer import PreemptedError
-    from lrstudy.study.workdir import Workdir, write_json
 
     run = _run(command)
     own = _settings(run)
+    workdir = Workdir(Path(FLAGS.workdir)) if FLAGS.workdir else None
+    if workdir is not None:
+        workdir.check()
+        check_experiment(experiment, workdir)
+        check_apart(make_plan(static_parts(command.parts)), workdir)
     use_compilation_cache()
-    folder = Path(FLAGS.workdir) if FLAGS.workdir else None
     with StopRequest() as stop:
 
         def pause() -> None:
             if stop.requested:
                 raise PreemptedError
 
+        training = LaneTraining(run, make_engine(run, FLAGS.executor), warmup_steps=own.warmup_steps, pause=pause)
         try:
-            if folder is None:
-                stages = _train(run, own, None, pause)
+            if workdir is None:
+                stages = _train(run, own, training, None)
             else:
-                workdir = Workdir(folder)
-                workdir.check()
                 with workdir.locked():
-                    stages = _train(run, own, folder / "autolrs", pause)
-                    write_json(folder / SCHEDULE, found_schedule(own, stages).to_dict())
+                    _begin(workdir, run, own, functools.partial(header_of, experiment, command))
+                    stages = _train(run, own, training, workdir.root / STAGES)
+                    write_json(workdir.root / SCHEDULE, found_schedule(own, stages).to_dict())
         except PreemptedError:
-            say("stopped; the same command goes on after the last finished stage" if folder else "stopped")
+            say("stopped; the same command goes on after the last finished stage" if workdir else "stopped")
             return STOPPED
     print(json.dumps(found_schedule(own, stages).to_dict()))
     print(f"{own.total_steps} updates of training and {updates_spent(stages) - own.total_steps} of search")
@@ -111,11 +139,13 @@ def _run(command: Command) -> Run:
     """The one run of the command.
 
     Raises:
-        ConfigError: there are several, or a schedule was given.
+        ConfigError: there are several, or a leaf was given that AutoLRS decides.
     """
-    given = next((name for name in FLAGS if name.startswith("config.schedule") and FLAGS[name].present), None)
-    if given is not None:
-        raise ConfigError(f"{given} must be left out: the schedule is what is found")
+    for name in (name for name in FLAGS if FLAGS[name].present):
+        kind, _, path = name.partition(".")
+        reason = _DECIDED.get(path.partition(".")[0])
+        if kind in ("config", "sweep") and reason is not None:
+            raise ConfigError(f"{name} must be left out: {reason}")
     configs = [config for part in static_parts(command.parts).values() for config in part.configs()]
     if len(configs) != 1:
         raise ConfigError(f"sweep must be left out: AutoLRS trains one run, got {len(configs)}")
@@ -132,15 +162,24 @@ def _settings(run: Run) -> Settings:
         if FLAGS[name].value is None:
             raise ConfigError(f"{name} must be given: --{name}=RATE")
     given: dict[str, Any] = {name: FLAGS[name].value for name in _SETTINGS if FLAGS[name].value is not None}
-    return dataclasses.replace(settings_of(run, FLAGS.min_rate, FLAGS.max_rate), **given)
+    return settings_of(run, FLAGS.min_rate, FLAGS.max_rate, **given)
 
 
-def _train(run: Run, settings: Settings, folder: Path | None, pause: Callable[[], None]) -> Sequence[Stage]:
+def _begin(
+    workdir: Workdir, run: Run, settings: Settings, header: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> None:
+    """Says in the folder what is trained there, unless it holds the stages of something else.
+
+    Raises:
+        ConfigError: it does.
+    """
+    finished_stages(settings, run.run_id, workdir.root / STAGES)
+    leaves = {name: value for name, value in nested(make_plan({"": Part(run.config)})).items() if name not in _DECIDED}
+    write_json(workdir.config, header({**leaves, "autolrs": dataclasses.asdict(settings)}))
+
+
+def _train(run: Run, settings: Settings, training: LaneTraining, folder: Path | None) -> Sequence[Stage]:
     """Trains, saying every stage as it is finished."""
-    from lrstudy.study.autolrs import control
-    from lrstudy.study.autolrs_lanes import LaneTraining, make_engine
-
-    training = LaneTraining(run, make_engine(run, FLAGS.executor), warmup_steps=settings.warmup_steps, pause=pause)
     said = 0
 
     def tell(stages: Sequence[Stage]) -> None:

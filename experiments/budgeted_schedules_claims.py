@@ -4,9 +4,9 @@ Not all of them hold at the size of the cpu preset, and the reasons that its rec
 budget is still far from convergence: a constant rate, tuned lower, loses less by its noise than a line to zero loses by
 the steps that it makes small, so b3 and b4 fail. On the digits the gradient norm of the linear run falls by orders of
 magnitude as the training set is fitted, or at low budgets hardly rises above its noise; its inverse square then puts
-nearly all of the refined rate in a few places, late or early, and c1 to c3 fail. a1 fails although REX and the linear
-schedule are tuned alike: on momentum's digits one peak of a coarse grid, chosen by one seed, suits the line and is near
-REX's edge of stability, since REX keeps the rate high for longer.
+nearly all of the refined rate in a few places, late or early, and c1 and c2 fail. a1 and a2 fail by their means but
+settle nothing: cell by cell REX ties with the line or is better (the table of losses), and the worst of two noisy cells
+lies above the margin by chance as easily as below it.
 """
 
 from collections.abc import Callable, Iterator, Sequence

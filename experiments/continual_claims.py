@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from lrstudy.study.claims import Claim, Measurement, mean_interval
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 from lrstudy.study.stability import Accuracies
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Measure = Callable[[Records], Measurement]
 Samples = Sequence[np.ndarray]
@@ -236,23 +240,25 @@ def _gap(own: Accuracies) -> float:
     return own.minimum(own.tasks) - old_tasks(own)
 
 
-def jitter(own: Accuracies, ends: Sequence[int]) -> float:
+def jitter(accuracy: "pd.Series", ends: Sequence[int]) -> float:
     """What ``_gap`` would be of a run that never leaves its first task, if all tasks behaved like that one.
 
     The least of many noisy evaluations lies below the last of them without any change of the task.
 
     Args:
-        own: of such a run.
+        accuracy: on the first task, of such a run, indexed by the updates made.
         ends: the updates after which the tasks of the others are over.
     """
-    lows = [own.values[(own.steps > end) & (own.steps <= ends[-1]), 0].min() for end in ends[:-1]]
-    return float(np.mean(lows) - own.values[own.steps == ends[-1], 0].item())
+    last = ends[-1]
+    lows = [accuracy[(accuracy.index > end) & (accuracy.index <= last)].min() for end in ends[:-1]]
+    return float(np.mean(lows) - accuracy[last])
 
 
 def stability_gaps(records: Records, replay: float) -> np.ndarray:
     """By seed, how far the old tasks' accuracies fell below their end, less the jitter of a run without a switch."""
-    runs, still = rehearsed(records, replay), accuracies(without_switch(records))
-    return np.asarray([_gap(own) - jitter(one, own.ends) for own, one in zip(runs, still, strict=True)])
+    runs, still = rehearsed(records, replay), without_switch(records).curves("accuracy_0").sort_index(axis=1)
+    pairs = zip(runs, still.columns, strict=True)
+    return np.asarray([_gap(own) - jitter(still[seed], own.ends) for own, seed in pairs])
 
 
 def _gap_with_replay(records: Records) -> Measurement:

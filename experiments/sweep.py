@@ -1,4 +1,4 @@
-"""Any configuration, any axes: the study with no paper behind it.
+r"""Any configuration, any axes: the study with no paper behind it.
 
 python -m experiments.sweep --workdir=runs/mine --config.task=text --config.task.path=my.txt \
     --sweep.schedule.peak=1e-4:1e-1:8:log --sweep.seed=0,1,2

@@ -3,7 +3,7 @@
 A stage saves the training state, tries candidate rates for tau' steps each, forecasts from their losses where each
 would be after tau steps, goes back to the saved state and trains tau steps at the rate of the lowest forecast. With
 tau = candidates * tau' the search costs as many updates as the training. Both double from stage to stage up to a
-largest tau; after that candidates are judged by validation losses.
+largest tau; after that candidates are judged by validation losses, whose evaluations come on top: they are not updates.
 
 Two faults of the authors' program are not repeated: all candidates of a stage have the same number of steps (there,
 all but the first have one less), and the first update after going back already uses the new rate.
@@ -50,6 +50,11 @@ class Trial(Generic[S]):
 class Training(Protocol[S]):
     """What the controller needs of a training run; its state is a value that running does not change."""
 
+    @property
+    def run_id(self) -> str:
+        """What is trained: stages of another run are not gone on from."""
+        ...
+
     def start(self) -> S:
         """The state before the first update."""
         ...
@@ -93,7 +98,7 @@ def control(
         The stages, and the trained state.
 
     Raises:
-        ConfigError: the folder holds the stages of other settings.
+        ConfigError: the folder holds the stages of another run or of other settings.
         StudyError: every candidate of a stage diverged, or every one whose rate was then trained on with.
     """
     stages, state = _resumed(settings, training, folder)
@@ -203,22 +208,36 @@ def _curve(trial: Trial[Any], start: int, marks: Sequence[int]) -> dict[str, lis
     }
 
 
+def finished_stages(settings: Settings, run_id: str, folder: Path) -> tuple[Stage, ...]:
+    """The stages that a folder tells of; none where it has no history.
+
+    Raises:
+        ConfigError: they are those of another run or of other settings.
+        StudyError: the history is damaged.
+    """
+    history = read_json(folder / HISTORY)
+    if history is None:
+        return ()
+    if history.get("run_id") != run_id:
+        theirs = history.get("run_id")
+        raise ConfigError(f"folder must be empty or hold stages of run {run_id}, got '{folder}' with those of {theirs}")
+    if history["settings"] != dataclasses.asdict(settings):
+        raise ConfigError(f"folder must be empty or hold stages of the same settings, got '{folder}'")
+    return tuple(_stage_of(entry) for entry in history["stages"])
+
+
 def _save(settings: Settings, training: Training[S], folder: Path, stages: Sequence[Stage], state: S) -> None:
     """The history before the state: what a history tells beyond the newest state is made again."""
-    history = {"settings": dataclasses.asdict(settings), "stages": [dataclasses.asdict(stage) for stage in stages]}
+    told = [dataclasses.asdict(stage) for stage in stages]
+    history = {"run_id": training.run_id, "settings": dataclasses.asdict(settings), "stages": told}
     write_json(folder / HISTORY, history)
     training.save(folder, stages[-1].end, state)
 
 
 def _resumed(settings: Settings, training: Training[S], folder: Path | None) -> tuple[tuple[Stage, ...], S]:
     """The stages whose end state is there, and that state."""
-    history = read_json(folder / HISTORY) if folder is not None else None
-    if folder is None or history is None:
-        return (), training.start()
-    if history["settings"] != dataclasses.asdict(settings):
-        raise ConfigError(f"folder must be empty or hold stages of the same settings, got '{folder}'")
-    stages = tuple(_stage_of(entry) for entry in history["stages"])
-    restored = training.restore(folder, stages[-1].end)
+    stages = () if folder is None else finished_stages(settings, training.run_id, folder)
+    restored = training.restore(folder, stages[-1].end) if folder is not None and stages else None
     if restored is None:
         return (), training.start()
     step, state = restored

@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from lrstudy.feedback import effective_lr
 from lrstudy.schedules import Constant
 from lrstudy.study.autolrs import Trial
 from lrstudy.study.config import Run, eval_params, make_transform
+from lrstudy.study.errors import ConfigError
 from lrstudy.tasks.base import Data
 from lrstudy.training import checkpoint, lanes
 from lrstudy.training.program import (
@@ -62,6 +64,9 @@ class LaneTraining:
         engine: of this run.
         warmup_steps: the rates of the first steps rise linearly; that of step t is (t + 1) / warmup_steps of it.
         pause: called between two calls of the program; it may raise to stop.
+
+    Raises:
+        ConfigError: the run's optimizer adapts its rate, so that a schedule found would not be the one applied.
     """
 
     def __init__(
@@ -69,6 +74,14 @@ class LaneTraining:
     ) -> None:
         self._run, self._engine, self._warmup_steps, self._pause = run, engine, warmup_steps, pause
         self._make_transform = functools.partial(make_transform, run)
+        if effective_lr(self._abstract(self._hparams([1.0])).state.opt_state) is not None:
+            rule = "optimizer must apply the rates that it is given, which AutoLRS finds"
+            raise ConfigError(f"{rule}, got {run.config.optimizer.name}, which adapts them")
+
+    @property
+    def run_id(self) -> str:
+        """That of the run; see ``autolrs.Training``."""
+        return self._run.run_id
 
     def start(self) -> Lane:
         """The run before its first update; see ``autolrs.Training``."""
@@ -107,9 +120,14 @@ class LaneTraining:
     def save(self, folder: Path, step: int, state: Lane) -> None:
         """Writes a checkpoint; see ``autolrs.Training``.
 
+        Newer steps are none of this state's past, or it would have gone on from them: damaged ones, or another run's.
+        They are set aside, so that they do not count among the newest that are kept.
+
         Raises:
             CheckpointError: it could not be written.
         """
+        for newer in (other for other in checkpoint.steps(folder) if other > step):
+            checkpoint.set_aside(folder, newer)
         stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state)
         checkpoint.save(folder, step, to_device(stacked, self._abstract(self._hparams([1.0]))), self._identity)
         checkpoint.prune(folder, ())
@@ -122,7 +140,7 @@ class LaneTraining:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        return {"runs": [self._run.run_id]}
+        return {"runs": [self.run_id]}
 
     def _hparams(self, rates: Sequence[float]) -> Hyperparameters:
         own = self._run.hyperparameters

@@ -20,10 +20,12 @@ class Settings:
     Attributes:
         min_rate: smallest rate that is tried.
         max_rate: largest.
-        total_steps: updates of the training run, warmup included, search excluded.
+        total_steps: updates of the training run, warmup included, search excluded; after the warmup at least one a
+            candidate, since the search of a shorter run would cost more than the run.
         search_steps: tau' of the first stage.
         candidates: rates tried a stage; tau is this many tau'.
-        max_stage_steps: tau stops doubling here (the paper's tau_max).
+        max_stage_steps: tau stops doubling here (the paper's tau_max); the last stage may be longer by fewer than
+            ``candidates`` updates.
         warmup_steps: updates before the first stage, without search.
         warmup_rate: the rate that the warmup reaches; ``None``: ``max_rate``.
         kappa: see ``proposals.Proposals``.
@@ -57,7 +59,9 @@ class Settings:
             _check(name, "a positive int", getattr(self, name), getattr(self, name) >= 1)
         _check("candidates", f"in [1, {GRID}]", self.candidates, 1 <= self.candidates <= GRID)
         _check("warmup_steps", "an int of at least 0", self.warmup_steps, self.warmup_steps >= 0)
-        _check("total_steps", "an int above warmup_steps", self.total_steps, self.total_steps > self.warmup_steps)
+        least = self.warmup_steps + self.candidates
+        rule = f"an int of at least warmup_steps + candidates ({least})"
+        _check("total_steps", rule, self.total_steps, self.total_steps >= least)
         if self.warmup_rate is not None:
             _check("warmup_rate", "a positive number or none", self.warmup_rate, 0 < self.warmup_rate < math.inf)
         if self.kappa is not None:
@@ -135,7 +139,7 @@ def found_schedule(settings: Settings, stages: Sequence[Stage]) -> Schedule:
 
 
 def updates_spent(stages: Sequence[Stage]) -> int:
-    """Updates of the run and of the search."""
+    """Updates of the run and of the search; the evaluations of candidates judged by validation losses are none."""
     return sum(stage.spent for stage in stages)
 
 
@@ -143,13 +147,16 @@ def stage_plan(settings: Settings) -> tuple[tuple[Mode, int, int], ...]:
     """Mode, tau and tau' of every stage after the warmup, in order.
 
     tau doubles while it is below ``max_stage_steps``; the stages after the first that is not are judged by validation
-    losses. The last is cut to the steps that are left, its tau' with it.
+    losses. The last is cut to the steps that are left, its tau' with it; steps too few to try every candidate for one
+    are added to the stage before them. So the search never has more updates than the training.
     """
     plan: list[tuple[Mode, int, int]] = []
     left, search, mode = settings.total_steps - settings.warmup_steps, settings.search_steps, "train"
     while left:
         steps = min(search * settings.candidates, left)
-        plan.append((mode, steps, max(1, steps // settings.candidates)))
+        if left - steps < settings.candidates:
+            steps = left
+        plan.append((mode, steps, steps // settings.candidates))
         left -= steps
         if search * settings.candidates < settings.max_stage_steps:
             search *= 2

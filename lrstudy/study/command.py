@@ -104,7 +104,8 @@ def parse_leaf(argument: Argument, text: str) -> Any:
 
 def _type_name(argument: Argument) -> str:
     names = {int: "an int", float: "a number", str: "text", bool: "true or false"}
-    name = names.get(argument.type, "numbers separated by commas, or @FILE")
+    many = {int: "ints", float: "numbers", str: "texts", bool: "true or false"}
+    name = names.get(argument.type) or f"{many[argument.item().type]} separated by commas, or @FILE"
     return f"{name} or none" if argument.optional else name
 
 

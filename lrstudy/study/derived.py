@@ -54,9 +54,10 @@ def plan_ready(parts: Parts, workdir: Workdir, policy: Policy | None = None) -> 
     known: dict[str, Part] = static_parts(parts)
     waiting: dict[str, str] = {}
     found = earlier(workdir)
-    adopt = Continuation(policy, found, functools.partial(newest_step, workdir))
+    newest = functools.cache(functools.partial(newest_step, workdir))
+    adopt = Continuation(policy, found, newest)
     plan = make_plan(known, found, adopt)
-    refuse_mismatch(plan, found)
+    refuse_mismatch(plan, found, newest)
     for name, part in parts.items():
         if not isinstance(part, Derived):
             continue

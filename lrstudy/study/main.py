@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,32 +96,34 @@ def _study(experiment: Experiment, command: Command) -> int:
     workdir = Workdir(Path(FLAGS.workdir or "."))
     if FLAGS.report_only:
         workdir.check(must_exist=True)
-        _check_experiment(experiment, workdir)
+        check_experiment(experiment, workdir)
         with workdir.locked():
             return _report(experiment, workdir)
     if not FLAGS.dry_run:
         workdir.check()
-        _check_experiment(experiment, workdir)
+        check_experiment(experiment, workdir)
     for name in ("checkpoint_seconds", "checkpoint_steps"):
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
     if FLAGS.dry_run:
         return _dry_run(command, workdir)
-    _check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
+    check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
-    """Prints what would be trained, from an empty folder."""
-    from lrstudy.study.derived import static_parts
+    """Prints what the command trains in all, what the folder already holds of it included; writes nothing."""
+    from lrstudy.study.derived import plan_ready, static_parts
     from lrstudy.study.dry_run import describe
     from lrstudy.study.plan import make_plan, shard_of
 
-    plan = make_plan(static_parts(command.parts))
     if FLAGS.workdir:
-        _check_apart(plan, workdir)
+        plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
+        check_apart(plan, workdir)
+    else:
+        plan = make_plan(static_parts(command.parts))
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
     for name in (name for name in command.parts if name not in plan.parts):
         print(f"part {name} follows from what is found and is planned then")
@@ -147,7 +149,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     with StopRequest() as stop:
-        write_json(workdir.config, _header(experiment, command, plan))
+        write_json(workdir.config, header_of(experiment, command, nested(plan)))
         began = time.monotonic()
         try:
             launch = _stages(launch, command, stop)
@@ -160,7 +162,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
         if elsewhere:
             print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
             return RUN_FAILED if launch.failures else OK
-        header = _header(experiment, command, plan)
+        header = header_of(experiment, command, nested(plan))
         write_json(workdir.config, header)
         code = _conclude(experiment, workdir, header)
         write_json(workdir.plan, {**plan.to_json(), "concluded": True})
@@ -189,13 +191,19 @@ def _stages(launch: Any, command: Command, stop: Any) -> Any:
         launch = dataclasses.replace(launch, plan=plan, share=shard_of(plan, *_shard(FLAGS.shard)).groups)
 
 
-def _header(experiment: Experiment, command: Command, plan: Any) -> dict[str, Any]:
-    """What ``config.json`` holds."""
+def header_of(experiment: Experiment, command: Command, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``config.json`` holds.
+
+    Args:
+        experiment: whose command line it is.
+        command: what it asks for.
+        config: leaves of the configuration, nested by their paths.
+    """
     return {
         "experiment": experiment.name,
         "preset": command.preset,
         "command": shlex.join(["python", "-m", f"experiments.{experiment.name}", *sys.argv[1:]]),
-        "config": nested(plan),
+        "config": dict(config),
         "versions": versions(),
         "devices": devices(),
     }
@@ -210,8 +218,12 @@ def _report(experiment: Experiment, workdir: Any) -> int:
     return _conclude(experiment, workdir, header)
 
 
-def _check_experiment(experiment: Experiment, workdir: Any) -> None:
-    """Refuses the folder of another experiment, whose claims would be overwritten."""
+def check_experiment(experiment: Experiment, workdir: Any) -> None:
+    """Refuses the folder of another experiment, whose claims would be overwritten.
+
+    Raises:
+        ConfigError: it is one.
+    """
     from lrstudy.study.workdir import read_json
 
     header = read_json(workdir.config)
@@ -220,8 +232,12 @@ def _check_experiment(experiment: Experiment, workdir: Any) -> None:
         raise ConfigError(f"workdir must be empty or hold {experiment.name}, got '{workdir.root}' with {other}")
 
 
-def _check_apart(plan: Any, workdir: Any) -> None:
-    """Refuses a folder inside the text that is trained on: the study's own files would become text."""
+def check_apart(plan: Any, workdir: Any) -> None:
+    """Refuses a folder inside the text that is trained on: the study's own files would become text.
+
+    Raises:
+        ConfigError: it is one.
+    """
     root = workdir.root.absolute().resolve()
     for path in {run.columns.get("task.path") for run in plan.runs().values()} - {None}:
         text = Path(path).expanduser().resolve()

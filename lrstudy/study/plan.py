@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,10 +10,11 @@ from typing import Any
 
 import jax
 
-from lrstudy.study.config import Run, resolve, start_of, trunk_of
+from lrstudy.study.config import Run, make_transform, resolve, start_of, trunk_of
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.part import Part
 from lrstudy.study.stored import stored_run
+from lrstudy.training.program import init_lane
 
 MAX_LANES = 256
 """Lanes of one program; more runs of one structure are cut evenly into several."""
@@ -39,11 +41,13 @@ class Earlier:
         begun: run ids of every group that was begun, finished groups first.
         done: ids of the runs that are finished, in whichever group.
         stored: run id to the run's stored configuration, for all that were begun.
+        branches: run id to where that run started, of those that did not start at their own beginning.
     """
 
     begun: Sequence[Sequence[str]] = ()
     done: Collection[str] = frozenset()
     stored: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    branches: "Mapping[str, Branch]" = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +144,10 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
             runs.setdefault(run.run_id, run)
             first_part.setdefault(run.run_id, name)
     asked = frozenset(runs)
-    branches = {**_started(runs, first_part, earlier), **_branches(runs, first_part, earlier)}
+    started = _started(runs, first_part, earlier)
+    trunks = _branches(runs, first_part, earlier)
+    known = {**earlier.branches, **started, **trunks}
+    branches = {**{run_id: _ancestor(branch, known) for run_id, branch in started.items()}, **trunks}
     kept: dict[str, set[int]] = defaultdict(set)
     for name, part in parts.items():
         for run in members[name]:
@@ -181,8 +188,9 @@ def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier)
         origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id)
         if step > origin.config.steps:
             raise ConfigError(f"start must be a step of a run of {origin.config.steps} steps, got {run.config.start!r}")
-        if _trained(run) != _trained(origin):
-            raise ConfigError(f"start must name a run of the same model and optimizer, got {run.config.start!r}")
+        if run.config.optimizer.name != origin.config.optimizer.name or _state(run) != _state(origin):
+            rule = "a run of the same optimizer whose state has the same shapes"
+            raise ConfigError(f"start must name {rule}, got {run.config.start!r}")
         found[run_id] = Branch(origin_id, step)
         if origin_id in runs:
             order = list(dict.fromkeys(first_part.values()))
@@ -193,9 +201,20 @@ def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier)
     return found
 
 
-def _trained(run: Run) -> dict[str, Any]:
-    """What decides the shapes of a run's state."""
-    return {k: v for k, v in run.columns.items() if k == "optimizer" or k.startswith("model")}
+def _state(run: Run) -> Any:
+    """Structure, shapes and types of a run's state."""
+    lane = jax.eval_shape(functools.partial(init_lane, make_transform=functools.partial(make_transform, run)),
+                          run.hyperparameters)  # fmt: skip
+    return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), lane.state.params)
+
+
+def _ancestor(start: Branch, branches: Mapping[str, Branch]) -> Branch:
+    """The run that was at this step: before a run's own start its states are those of the run that it started from."""
+    before = branches.get(start.run_id)
+    while before is not None and start.step < before.step:
+        start = Branch(before.run_id, start.step)
+        before = branches.get(start.run_id)
+    return start
 
 
 def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:

@@ -10,16 +10,18 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from lrstudy.schedules import Tabulated, refined
+from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
-from lrstudy.study.records import Records, load
+from lrstudy.study.records import Records, load, runs_frame
+from lrstudy.study.store import begun_groups, earlier, finished_runs, read_rows
 from lrstudy.study.workdir import Workdir, replacing
 
 NORMS = {"l2": "sgd", "l1": "adam"}
@@ -91,31 +93,57 @@ def refine(
     return refined(norms, optimizer=NORMS[chosen], total_steps=total_steps, scale=peak, **options)
 
 
+def stored_records(workdir: Workdir, run_id: str) -> Records:
+    """What the folder holds of a run, whichever of its commands asked for it.
+
+    ``runs.parquet`` tells of the runs of the last command alone; the groups remember all.
+
+    Args:
+        workdir: the folder.
+        run_id: of the run.
+
+    Returns:
+        Records of this run: the columns that refining needs, and its metric rows.
+
+    Raises:
+        ConfigError: the folder holds no such run.
+        StudyError: its metric rows are missing or damaged.
+    """
+    if any("configs" not in group for group in begun_groups(workdir).values()):
+        return load(workdir)  # an older version's folder remembers no configurations
+    stored = earlier(workdir).stored
+    if run_id not in stored:
+        raise _unknown(run_id, stored, f"'{workdir.root}'")
+    group, entry = finished_runs(workdir).get(run_id, ("", {"outcome": "unfinished"}))
+    rows = read_rows(workdir, [group])
+    own = rows[rows["run_id"] == run_id]
+    if entry["outcome"] == "ok" and not len(own):
+        raise StudyError(f"'{workdir.metrics}' lacks the metric rows of run {run_id}")
+    steps, optimizer = stored[run_id]["steps"], stored[run_id]["optimizer"][0]
+    row = {"run_id": run_id, "outcome": entry["outcome"], "steps": steps, "optimizer": optimizer}
+    return Records(runs_frame([row]), own, {}, {"": (run_id,)})
+
+
 def _finished(records: Records, run_id: str) -> Mapping[str, Any]:
     """The row of a run that has finished."""
     rows = records.runs[records.runs["run_id"] == run_id].to_dict("records")
     if not rows:
-        near = difflib.get_close_matches(run_id, records.runs["run_id"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"run must be a run_id of the study, got {run_id!r}{hint}")
+        raise _unknown(run_id, records.runs["run_id"], "the study")
     if rows[0]["outcome"] != "ok":
         raise ConfigError(f"run must have finished, got {run_id!r}, whose outcome is {rows[0]['outcome']}")
     return rows[0]
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(BAD_COMMAND)
+def _unknown(run_id: str, known: Iterable[str], where: str) -> ConfigError:
+    near = difflib.get_close_matches(run_id, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"run must be a run_id of {where}, got {run_id!r}{hint}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m lrstudy.study.refine", description=(__doc__ or "").splitlines()[0])
-    parser.allow_abbrev = False
+    parser = Parser("lrstudy.study.refine", (__doc__ or "").splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True, help="the study's folder")
-    parser.add_argument("--run", required=True, help="run_id of a finished run, from runs.parquet")
+    parser.add_argument("--run", required=True, help="run_id of a finished run of the folder")
     parser.add_argument("--total_steps", type=int, required=True, help="length of the new run, in optimizer updates")
     parser.add_argument("--peak", type=float, default=1.0, help="highest rate of the new run, to be tuned")
     parser.add_argument("--norm", choices=sorted(NORMS), help="gradient norm; default: that of the run's optimizer")
@@ -133,7 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not workdir.plan.is_file():
             raise ConfigError(f"workdir must hold a study, got '{workdir.root}'")
-        schedule = refine(load(workdir), given.run, **numbers)
+        if given.output is not None:
+            check_output(given.output)
+        schedule = refine(stored_records(workdir, given.run), given.run, **numbers)
         text = json.dumps(schedule.to_dict())
         if given.output is None:
             print(text)

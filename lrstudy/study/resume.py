@@ -12,6 +12,7 @@ from lrstudy.study.stored import differ_in_schedule, stored_run
 
 Policy = Literal["keep", "new", "from_here"]
 POLICIES: tuple[Policy, ...] = ("keep", "new", "from_here")
+_LONGEST = 8
 _CHOICES = (
     "--on_schedule_change=keep (go on under the old one), new (the new one, at the step that was reached) or "
     "from_here (the new one from its beginning)"
@@ -22,16 +23,23 @@ class ScheduleMismatchError(ConfigError):
     """A run would go on under another schedule than the one its checkpoint carries."""
 
 
-def refuse_mismatch(plan: Plan, earlier: Earlier) -> None:
+def refuse_mismatch(plan: Plan, earlier: Earlier, newest: Callable[[str], int]) -> None:
     """Refuses a plan that leaves an unfinished run of the folder for the same run under another schedule.
 
-    A grid that grows by a schedule still asks for the runs it had; and finished runs are left alone.
+    A grid that grows by a schedule still asks for the runs it had; finished runs are left alone; and a run that was
+    stopped before its first checkpoint has nothing to go on from.
+
+    Args:
+        plan: what is asked for.
+        earlier: what the folder holds.
+        newest: run id to the newest step that it can go on from, 0 for none.
 
     Raises:
         ScheduleMismatchError: naming both schedules and the choices.
     """
     runs = plan.runs()
-    unfinished = _stored({i: c for i, c in earlier.stored.items() if i not in earlier.done and i not in runs})
+    left_out = {i: c for i, c in earlier.stored.items() if i not in earlier.done and i not in runs and newest(i)}
+    unfinished = _stored(left_out)
     for run_id, run in runs.items():
         if run_id in earlier.stored:
             continue
@@ -64,9 +72,14 @@ class Continuation:
             ScheduleMismatchError: it names a start under another schedule, and no policy says what to do.
             ConfigError: there is nothing to go on from, or several runs could be meant.
         """
-        if run.run_id in self.earlier.stored:
-            return run
         named = start_of(run.config)
+        if run.run_id in self.earlier.stored:
+            if self.policy is not None and named is None and self._others(run):
+                rule = (
+                    f"left out: run {run.run_id} is in the folder already, from its initialisation; name another start"
+                )
+                raise ConfigError(f"on_schedule_change must be {rule} with --config.start")
+            return run
         if self.policy is None:
             return run if named is None else self._same_schedule(run, named[0])
         old = self._named(run, named[0]) if named else self._only(run)
@@ -86,24 +99,28 @@ class Continuation:
 
     def _only(self, run: Run) -> Run:
         """The run of the folder that is this one under another schedule; at an equal peak if there are several."""
-        found = [
-            old for old in _stored(self.earlier.stored) if differ_in_schedule(run, old) and self.newest(old.run_id)
-        ]
+        found = self._others(run)
         found = [old for old in found if start_of(old.config) is None] or found
         peak = "schedule.peak"
         near = [old for old in found if old.columns.get(peak) == run.columns.get(peak)] or found
         if not near:
-            rule = f"left out: no run of the folder with a checkpoint differs from {_shown(run)} in its schedule alone"
+            what = f"seed {run.config.seed} under {_shown(run)}"
+            rule = f"left out: no run of the folder with a checkpoint differs from {what} in its schedule alone"
             raise ConfigError(f"on_schedule_change must be {rule}")
         if len(near) > 1:
             ids = ", ".join(f"{old.run_id}@{self.newest(old.run_id)} ({_shown(old)})" for old in near)
             raise ConfigError(f"start must say which run goes on under {_shown(run)}: {ids}")
         return near[0]
 
+    def _others(self, run: Run) -> list[Run]:
+        """The runs of the folder that are this one under another schedule and have a checkpoint."""
+        others = [old for old in _stored(self.earlier.stored) if differ_in_schedule(run, old)]
+        return [old for old in others if self.newest(old.run_id)]
+
     def _step(self, run: Run, old: Run) -> int:
         """Where it goes on: where an earlier launch of the same command did, else the newest checkpoint."""
         begun = (self._start_in(data) for data in self.earlier.stored.values() if data["start"])
-        for step in sorted({step for origin, step in begun if origin == old.run_id}):
+        for step in sorted({step for origin, step in begun if origin == old.run_id and step < run.config.steps}):
             if self._under(run, old, step).run_id in self.earlier.stored:
                 return step
         return self.newest(old.run_id)
@@ -114,12 +131,15 @@ class Continuation:
         return origin, int(step)
 
     def _under(self, run: Run, old: Run, step: int) -> Run:
+        if step >= run.config.steps and self.policy != "keep":
+            rule = f"above {step}, where run {old.run_id} stands"
+            raise ConfigError(f"steps must be {rule}, got {run.config.steps!r}")
         config = dataclasses.replace(run.config, start=f"{old.run_id}@{step}")
         if self.policy == "from_here":
             return resolve(dataclasses.replace(config, schedule_start=step))
         if self.policy == "new":
             return resolve(config)
-        if run.config.steps == old.config.steps:
+        if run.config.steps == old.config.steps and differ_in_schedule(run, old):
             return old
         chosen, begin = dataclasses.replace(old.config.schedule, arguments=_arguments(old)), old.config.schedule_start
         return resolve(dataclasses.replace(config, schedule=chosen, schedule_start=begin))
@@ -148,8 +168,15 @@ def _shown(run: Run) -> str:
     schedule = run.columns["schedule"]
     defaults = {name: argument.default for name, argument in arguments_of("schedule", schedule).items()}
     said = {name: value for name, value in _arguments(run).items() if value != defaults[name]}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in said.items())
+    arguments = ", ".join(f"{name}={_short(value)}" for name, value in said.items())
     return f"{schedule}({arguments})"
+
+
+def _short(value: Any) -> str:
+    """A long table by its ends."""
+    if isinstance(value, tuple) and len(value) > _LONGEST:
+        return f"({value[0]!r}, ..., {value[-1]!r} [{len(value)}])"
+    return repr(value)
 
 
 def _mismatch(run: Run, old: Run) -> ScheduleMismatchError:

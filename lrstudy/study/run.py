@@ -124,7 +124,11 @@ class Launch:
         branch = (group.branches or ())[lane]
         trunk = self._home(branch.run_id)
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
-        return self._lanes_at(trunk, branch.step, stop), place
+        lanes = self._lanes_at(trunk, branch.step, stop)
+        found = int(lanes.state.step[place])
+        if found > branch.step:
+            raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it starts at {found}")
+        return lanes, place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
         """A group's lanes at one step, on the host; the last ones are kept, since lanes are asked for in turn."""

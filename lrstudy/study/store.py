@@ -137,7 +137,13 @@ def earlier(workdir: Workdir) -> Earlier:
     groups = sorted(begun.values(), key=lambda group: "outcomes" not in group)
     pairs = ((group["runs"], group["configs"]) for group in groups)
     stored = {run_id: config for ids, configs in pairs for run_id, config in zip(ids, configs, strict=True)}
-    return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored)
+    starts = {
+        run_id: Branch(*branch)
+        for group in reversed(groups)  # so that a finished group has the last word
+        if group["branches"]
+        for run_id, branch in zip(group["runs"], group["branches"], strict=True)
+    }
+    return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored, starts)
 
 
 def home_of(workdir: Workdir, run_id: str) -> Group | None:

@@ -38,7 +38,7 @@ def settings(records: Records) -> list[str]:
     A column that merely follows from those before it is none: ``schedule.total_steps`` follows from ``steps``, the
     fields that only one class has follow from the class, a text's digest from its path.
     """
-    frame = records.runs
+    frame = _comparable(records)
     metrics = set(records.metrics.columns)
     names = [n for n in frame.columns if n not in _NO_SETTING | metrics]
     names.sort(key=lambda name: (name not in KINDS, name != RATE))
@@ -50,6 +50,11 @@ def settings(records: Records) -> list[str]:
             found.append(name)
             groups = finer
     return found
+
+
+def _comparable(records: Records) -> "pd.DataFrame":
+    """The runs, those that start from other runs by the step alone: each seed starts from a run of its own."""
+    return records.runs.assign(start=records.runs["start"].map(lambda start: start and start.partition("@")[2]))
 
 
 def _groups(keys: Sequence[Hashable]) -> np.ndarray:
@@ -86,7 +91,8 @@ def series(records: Records, along: str | None) -> dict[str, Records]:
     if not others:
         return {"all runs": records}
     found = {}
-    keys = [tuple(_key(value) for value in row) for row in records.runs[others].itertuples(index=False, name=None)]
+    rows = _comparable(records)[others].itertuples(index=False, name=None)
+    keys = [tuple(_key(value) for value in row) for row in rows]
     groups = _groups(keys)
     for number in range(int(groups.max(initial=-1)) + 1):
         frame, values = records.runs[groups == number], keys[int(np.argmax(groups == number))]

@@ -137,7 +137,8 @@ def test_accuracies_are_read_run_by_run_with_the_final_parameters_last():
     assert claims.old_tasks(first) == pytest.approx(0.7)
     assert claims._gap(first) == pytest.approx(0.2 - 0.7)
     # A run that stays: after the first of two ends its accuracy is 0.2 at worst and 0.7 in the end.
-    assert claims.jitter(first, [2, 4]) == pytest.approx(0.2 - 0.7)
+    still = pd.Series(first.values[:, 0], index=first.steps)
+    assert claims.jitter(still, [2, 4]) == pytest.approx(0.2 - 0.7)
 
 
 def test_the_table_of_rotations_has_no_minimum_for_the_first_task():

@@ -22,6 +22,7 @@ class Bowl:
     Attributes:
         breaks: rates from which on a run diverges after ``life`` updates.
         rises: rates above which the validation loss rises instead of falling.
+        run_id: of what it stands for.
     """
 
     breaks: float = math.inf
@@ -29,6 +30,7 @@ class Bowl:
     rises: float = math.inf
     calls: list = dataclasses.field(default_factory=list)
     saved: dict = dataclasses.field(default_factory=dict)
+    run_id: str = "a1b2"
 
     def start(self):
         return 0, 1.0
@@ -77,11 +79,40 @@ def test_the_published_stages():
     )
 
 
-@pytest.mark.parametrize("total", [1, 7, 10, 299, 300, 1234])
-def test_the_last_stage_is_cut_to_what_is_left(total):
-    plan = stage_plan(settings_of(total_steps=total))
-    assert sum(steps for _, steps, _ in plan) == total
-    assert all(search == max(1, steps // 10) for _, steps, search in plan)
+@pytest.mark.parametrize(
+    ("total", "stages"),
+    [
+        (10, [(10, 1)]),
+        (19, [(19, 1)]),
+        (299, [(100, 10), (199, 19)]),
+        (300, [(100, 10), (200, 20)]),
+        # Nine updates cannot try ten candidates: they belong to the stage before; ten can.
+        (309, [(100, 10), (209, 20)]),
+        (310, [(100, 10), (200, 20), (10, 1)]),
+    ],
+)
+def test_the_last_stage_is_cut_to_what_is_left_and_takes_what_would_be_too_little(total, stages):
+    assert [(steps, search) for _, steps, search in stage_plan(settings_of(total_steps=total))] == stages
+
+
+@pytest.mark.parametrize("fields", [{}, {"search_steps": 100, "max_stage_steps": 8000}, {"search_steps": 1}])
+@pytest.mark.parametrize("candidates", [1, 7, 10])
+def test_the_search_never_has_more_updates_than_the_training(fields, candidates):
+    for total in range(10, 3001):
+        plan = stage_plan(settings_of(total_steps=total, candidates=candidates, **fields))
+        assert sum(steps for _, steps, _ in plan) == total
+        assert min(search for _, _, search in plan) >= 1
+        searched = candidates * sum(search for _, _, search in plan)
+        # Of every stage fewer than `candidates` updates are not divided among them.
+        assert total - candidates * len(plan) < searched <= total
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(0, 10), (5, 15), (5, 21)])
+def test_updates_spent_are_those_of_the_plan(warmup, total):
+    settings = settings_of(total_steps=total, warmup_steps=warmup, search_steps=1)
+    stages, _ = control(settings, Bowl())
+    searched = 10 * sum(search for _, _, search in stage_plan(settings))
+    assert updates_spent(stages) == total + searched <= 2 * total
 
 
 @pytest.mark.parametrize(
@@ -90,9 +121,10 @@ def test_the_last_stage_is_cut_to_what_is_left(total):
         ("min_rate", 0.0, "min_rate must be a positive number, got 0.0"),
         ("max_rate", 1e-3, "max_rate must be a number above min_rate, got 0.001"),
         ("max_rate", math.nan, "max_rate must be a number above min_rate, got nan"),
-        ("total_steps", 0, "total_steps must be an int above warmup_steps, got 0"),
+        ("total_steps", 9, "total_steps must be an int of at least warmup_steps + candidates (10), got 9"),
         ("search_steps", 0, "search_steps must be a positive int, got 0"),
         ("max_stage_steps", 0, "max_stage_steps must be a positive int, got 0"),
+        ("warmup_steps", 291, "total_steps must be an int of at least warmup_steps + candidates (301), got 300"),
         ("candidates", 258, r"candidates must be in [1, 257], got 258"),
         ("warmup_steps", -1, "warmup_steps must be an int of at least 0, got -1"),
         ("warmup_rate", 0.0, "warmup_rate must be a positive number or none, got 0.0"),
@@ -271,6 +303,19 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
     control(settings_of(), Bowl(), folder=tmp_path)
     with pytest.raises(ConfigError, match="folder must be empty or hold stages of the same settings, got"):
         control(settings_of(seed=1), Bowl(), folder=tmp_path)
+
+
+def test_a_folder_of_another_run_is_refused_and_left_as_it_is(tmp_path):
+    control(settings_of(), Bowl(), folder=tmp_path)
+    before = (tmp_path / HISTORY).read_text()
+    other = Bowl(run_id="c3d4")
+    message = f"folder must be empty or hold stages of run c3d4, got '{tmp_path}' with those of a1b2"
+    with pytest.raises(ConfigError) as refused:
+        control(settings_of(), other, folder=tmp_path)
+    assert str(refused.value) == message
+    assert not other.calls
+    assert not other.saved
+    assert (tmp_path / HISTORY).read_text() == before
 
 
 def test_the_history_is_json_that_others_can_read(tmp_path):

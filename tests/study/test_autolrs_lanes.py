@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from lrstudy.optimizers import TABLE
 from lrstudy.study.autolrs import control
 from lrstudy.study.autolrs_lanes import LaneTraining, make_engine
 from lrstudy.study.autolrs_stages import Settings, found_schedule, updates_spent
 from lrstudy.study.config import make_transform
+from lrstudy.study.errors import ConfigError
 from lrstudy.training import checkpoint, lanes
 from tests.training.problems import run_of
 
@@ -140,6 +142,29 @@ def test_another_runs_state_is_not_taken(engine, tmp_path):
     training.save(tmp_path, 10, training.start())
     assert training.restore(tmp_path, 10) is not None
     assert LaneTraining(bigram(seed=1), engine).restore(tmp_path, 10) is None
+
+
+def test_newer_steps_of_another_run_do_not_push_out_those_that_are_saved(engine, tmp_path):
+    """The two newest are kept: those of a run that had come further must not count."""
+    other = LaneTraining(bigram(seed=1), engine)
+    for step in (100, 150):
+        other.save(tmp_path, step, other.start())
+    training = LaneTraining(bigram(), engine)
+    for step in (10, 20, 30):
+        training.save(tmp_path, step, training.start())
+        assert training.restore(tmp_path, step)[0] == step
+    assert checkpoint.steps(tmp_path) == [20, 30]
+
+
+@pytest.mark.parametrize("optimizer", sorted(TABLE))
+def test_an_optimizer_that_adapts_its_rate_is_refused(engine, optimizer):
+    """The schedule that is found would not be the one that was applied."""
+    if optimizer in ("fedhyper", "hypergradient", "plateau"):
+        rule = "optimizer must apply the rates that it is given, which AutoLRS finds"
+        with pytest.raises(ConfigError, match=f"{rule}, got {optimizer}, which adapts them"):
+            LaneTraining(bigram(optimizer), engine)
+    else:
+        LaneTraining(bigram(optimizer), engine)
 
 
 def test_the_found_schedule_trained_from_the_start_gives_the_same_run(whole):

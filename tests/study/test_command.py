@@ -157,3 +157,11 @@ def test_classes_of_a_sweep_take_the_arguments_that_they_have():
     assert arguments == [{"peak": 0.5, "exponent": 2.0}, {"peak": 0.5}]
     found = configs(ONE, "--sweep.optimizer=sgd,momentum", "--config.optimizer.momentum=0.5")
     assert [dict(c.optimizer.arguments) for c in found if c.seed == 0] == [{}, {"momentum": 0.5}]
+
+
+def test_a_list_is_described_by_what_it_holds():
+    values = flags.FlagValues()
+    define_common_flags(values)
+    parse(ONE, ["program", "--config.task=mixed_text"], values)
+    for leaf, items in (("paths", "texts"), ("boundaries", "ints"), ("shares", "numbers")):
+        assert values[f"config.task.{leaf}"].help.startswith(f"{items} separated by commas, or @FILE; default")

@@ -52,3 +52,29 @@ def test_the_readme_shows_the_table_as_it_is():
     figure = (ROOT / gallery.FILE).read_text()
     assert figure.count('id="axes_') == len(TABLE), "draw it anew: python -m lrstudy.study.figures.gallery"
     assert str(gallery.FILE) in (ROOT / "README.md").read_text()
+
+
+def test_the_command_draws_into_the_file_that_is_named(tmp_path):
+    path = tmp_path / "all.svg"
+    assert gallery.main([f"--output={path}"]) == 0
+    assert path.read_text().count('id="axes_') == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["here.svg"], "unrecognized arguments: here.svg"),
+        (["--output=FOLDER"], "output must be a file, got 'FOLDER'"),
+        ([], "output must lie in a folder that is there and can be written, got 'docs/schedules.svg'"),
+    ],
+)
+def test_a_command_that_cannot_be_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, given, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER").mkdir()
+    try:
+        code = gallery.main(given)
+    except SystemExit as left:
+        code = left.code
+    assert (code, capsys.readouterr().err) == (2, f"error: {message}\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["FOLDER"]

@@ -92,6 +92,8 @@ def test_help_lists_every_leaf_and_starts_no_accelerator(tmp_path):
         assert done.returncode == 0, done.stderr
     for leaf in ("--config.schedule.decay_fraction", "--config.task.path", "--sweep.seed", "--config.model.width"):
         assert leaf in done.stdout
+    # A command of two lines stays one: its backslash ends the first.
+    assert "--config.task.path=my.txt \\\n" in done.stdout
     assert not (tmp_path / "absent").exists()
 
 

@@ -14,7 +14,8 @@ from lrstudy.study.grid import parse_values, read_list
 from lrstudy.study.part import Part, axis
 from lrstudy.study.records import Records, load, runs_frame
 from lrstudy.study.refine import gradient_norms, norm_of, refine
-from lrstudy.study.workdir import Workdir
+from lrstudy.study.stored import config_to_json
+from lrstudy.study.workdir import Workdir, write_json
 from tests.study.studies import BASE, launch
 from tests.study.test_main import command, sweep
 
@@ -132,7 +133,12 @@ def test_the_command_prints_and_writes_what_a_study_reads(study, tmp_path, capsy
         (["--total_steps=60"], "the following arguments are required: --run"),
         (["--run=a1b2"], "the following arguments are required: --total_steps"),
         (["--run=a1b2", "--total_steps=many"], "argument --total_steps: invalid int value: 'many'"),
-        (["--run=nothing", "--total_steps=60"], "run must be a run_id of the study, got 'nothing'"),
+        (["--run=nothing", "--total_steps=60"], "run must be a run_id of 'FOLDER', got 'nothing'"),
+        (["--run=RUN", "--total_steps=60", "--output=FOLDER"], "output must be a file, got 'FOLDER'"),
+        (
+            ["--run=RUN", "--total_steps=60", "--output=FOLDER/no/x.json"],
+            "output must lie in a folder that is there and can be written, got 'FOLDER/no/x.json'",
+        ),
         (["--run=RUN", "--total_steps=1"], "Tabulated: total_steps must be an int of at least 2, got 1"),
         (["--run=RUN", "--total_steps=60", "--peak=0"], "Tabulated: scale must be"),
         (["--run=RUN", "--total_steps=60", "--smoothing=1"], "refined: smoothing must be"),
@@ -142,13 +148,65 @@ def test_the_command_prints_and_writes_what_a_study_reads(study, tmp_path, capsy
 def test_what_is_wrong_is_said_in_one_line(study, capsys, given, message):
     root, run_id = study
     try:
-        code = refine_lib.main([f"--workdir={root}", *(one.replace("RUN", run_id) for one in given)])
+        named = [one.replace("RUN", run_id).replace("FOLDER", str(root)) for one in given]
+        code = refine_lib.main([f"--workdir={root}", *named])
     except SystemExit as left:
         code = left.code
     error = capsys.readouterr().err
     assert code == 2
-    assert error.startswith(f"error: {message}")
+    assert error.startswith(f"error: {message.replace('FOLDER', str(root))}")
     assert error.count("\n") == 1
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(study, tmp_path, monkeypatch):
+    root, run_id = study
+    monkeypatch.setattr(refine_lib, "stored_records", None)
+    assert refine_lib.main([f"--workdir={root}", f"--run={run_id}", "--total_steps=9", f"--output={tmp_path}"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_an_earlier_command_is_refined_too(tmp_path, capsys):
+    """``runs.parquet`` holds the runs of the last command; the folder remembers all."""
+    first = launch(tmp_path, {"": Part(BASE, [axis("seed", (0, 1))])})
+    run_id = first.plan.parts[""][0]
+    expected = refine(load(Workdir(tmp_path)), run_id, total_steps=30)
+    launch(tmp_path, {"": Part(BASE, [axis("seed", (2, 3))])})
+    assert run_id not in set(load(Workdir(tmp_path)).runs["run_id"])
+    capsys.readouterr()
+    assert refine_lib.main([f"--workdir={tmp_path}", f"--run={run_id}", "--total_steps=30"]) == 0
+    assert from_dict(json.loads(capsys.readouterr().out)) == expected
+
+
+def test_a_run_that_was_begun_and_not_finished_is_refused(study, capsys):
+    root, _ = study
+    config = resolve(dataclasses.replace(BASE, seed=9))
+    group = {"runs": [config.run_id], "part": "", "configs": [config_to_json(config.config)], "branches": None}
+    path = Workdir(root).groups / "ab.json"
+    write_json(path, group)
+    try:
+        assert refine_lib.main([f"--workdir={root}", f"--run={config.run_id}", "--total_steps=30"]) == 2
+    finally:
+        path.unlink()
+    message = f"run must have finished, got '{config.run_id}', whose outcome is unfinished"
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_lost_rows_of_a_finished_run_are_said(tmp_path, capsys):
+    own = launch(tmp_path, {"": Part(BASE, [axis("seed", (0,))])})
+    for path in own.workdir.metrics.iterdir():
+        path.unlink()
+    [run_id] = own.plan.parts[""]
+    capsys.readouterr()
+    assert refine_lib.main([f"--workdir={tmp_path}", f"--run={run_id}", "--total_steps=30"]) == 1
+    assert capsys.readouterr().err == f"error: '{own.workdir.metrics}' lacks the metric rows of run {run_id}\n"
+
+
+@pytest.mark.parametrize("flag", ["--help", "--helpfull"])
+def test_help_is_printed(capsys, flag):
+    with pytest.raises(SystemExit) as left:
+        refine_lib.main([flag])
+    assert left.value.code == 0
+    assert "--smoothing" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path, capsys):
@@ -156,7 +214,12 @@ def test_a_folder_without_a_study_is_refused(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: workdir must hold a study, got '{tmp_path}'\n"
 
 
-def test_the_module_is_a_command():
+def test_the_module_is_a_command_without_warnings(study):
+    root, run_id = study
+    done = command(
+        "lrstudy.study.refine", f"--workdir={root}", f"--run={run_id}", "--total_steps=9", PYTHONWARNINGS="error"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     done = command("lrstudy.study.refine", "--workdir=nowhere", "--run=a", "--total_steps=9")
     assert (done.returncode, done.stderr) == (2, "error: workdir must hold a study, got 'nowhere'\n")
 

@@ -1,17 +1,22 @@
 """Every schedule in one figure, drawn from their table.
 
-``python -m lrstudy.study.figures.gallery`` draws the README's copy anew.
+``python -m lrstudy.study.figures.gallery`` draws the README's copy anew, ``--output=FILE`` another.
 """
 
 import dataclasses
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrstudy.schedules import TABLE, Constant, Cosine, Linear, Schedule
+from lrstudy.study.arguments import Parser, check_output
+from lrstudy.study.errors import ConfigError
 from lrstudy.study.figures.style import COLOURS, panels, save
+from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,5 +117,22 @@ def _draw(axis: "Axes", name: str) -> None:
     axis.set_title(name, fontsize=9, loc="left", pad=3)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = Parser("lrstudy.study.figures.gallery", (__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=FILE, help="file to write (%(default)s)")
+    output = parser.parse_args(argv).output
+    try:
+        check_output(output)
+        save(schedules(), output)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_COMMAND
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return RUN_FAILED
+    return OK
+
+
 if __name__ == "__main__":
-    save(schedules(), FILE)
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""What the small commands beside an experiment share: one line on what is wrong, and a file to write."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from lrstudy.study.errors import ConfigError
+from lrstudy.study.main import BAD_COMMAND
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are one line; ``--helpfull`` is its help too, as it is an experiment's.
+
+    Args:
+        module: what stands behind ``python -m``.
+        description: first line of the help.
+    """
+
+    def __init__(self, module: str, description: str) -> None:
+        # An abbreviated flag would change its meaning when a flag is added.
+        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+        self.add_argument("--helpfull", action="help", help="show this help message and exit")
+
+    def error(self, message: str) -> NoReturn:
+        """Leaves with one line and the exit code of a bad command line."""
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(BAD_COMMAND)
+
+
+def check_output(path: Path) -> None:
+    """Refuses a path that cannot be written, before the work whose result it would hold.
+
+    Raises:
+        ConfigError: it is no file, or its folder is none that can be written.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"output must be a file, got '{path}'")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"output must lie in a folder that is there and can be written, got '{path}'")
