@@ -6,7 +6,9 @@ the rate down too early; on the digits it does so with the paper's own lengths o
 laptop, a candidate has tens of updates where the paper gives it a hundred to eight hundred; in the first stage losses
 still fall in a straight line there, and the curve carries that line on. On digits the losses of good runs, a few
 hundredths of a nat over 360 images, also differ between seeds by more than the thresholds. And the grid's best peak is
-chosen with hindsight, on the seeds that it is then compared on.
+chosen with hindsight, on the seeds that it is then compared on. c1 fails by a hair for another reason: so long a run
+does nearly as well at a tenth of the good rate, so that there is little to rescue, and a rate that follows the noise
+costs a little.
 """
 
 import functools
