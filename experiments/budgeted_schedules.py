@@ -52,7 +52,7 @@ class Scale:
 
 # No deciding or tuning seed was used to choose the settings or the thresholds.
 SCALES: Mapping[str, Scale] = {
-    "smoke": Scale((101,), (201, 202), 2, 160, 160, 8, 0, 1, 8, 2, ("digits_sgd", "text_adam")),
+    "smoke": Scale((101,), (201, 202), 2, 160, 160, 8, 0, 1, 8, 2, ("digits_sgd",)),
     "cpu": Scale((101,), (201, 202, 203, 204, 205), 5, 600, 400),
     "gpu": Scale((101, 102, 103), tuple(range(201, 216)), 5, 2_000, 2_000, 256, 4, 4, 256, 32),
     "paper": Scale((101, 102, 103), tuple(range(201, 216)), 5, 20_000, 100_000, 768, 12, 12, 1_024, 256),
