@@ -1,14 +1,14 @@
 """The claims of the study of rates found while training: what is measured, and thresholds fixed before the run.
 
-What speaks against AutoLRS where its claims fail. A lower rate lowers the loss at once, because its noise settles, and
-the curve takes that for a rate of progress: the short-horizon bias of Wu et al. 2018 (arXiv 1803.02021), which brings
-the rate down too early; on the digits it does so with the paper's own lengths of stages. On text, at the size of a
-laptop, a candidate has tens of updates where the paper gives it a hundred to eight hundred; in the first stage losses
-still fall in a straight line there, and the curve carries that line on. On digits the losses of good runs, a few
-hundredths of a nat over 360 images, also differ between seeds by more than the thresholds. And the grid's best peak is
-chosen with hindsight, on the seeds that it is then compared on. c1 fails by a hair for another reason: so long a run
-does nearly as well at a tenth of the good rate, so that there is little to rescue, and a rate that follows the noise
-costs a little.
+What speaks against AutoLRS where its claims fail. In the first stage losses still fall in a straight line, and the
+curve carries that line on, on the digits to 8 nats below zero. Later a lower rate lowers the loss at once, because its
+noise settles, and the curve takes that for a rate of progress: the short-horizon bias of Wu et al. 2018 (arXiv
+1803.02021), which brings the rate down too early; on the digits it does so with the paper's own lengths of stages. On
+text, at the size of a laptop, a candidate has tens of updates where the paper gives it a hundred to eight hundred. On
+digits the losses of good runs, a few hundredths of a nat over 360 images, also differ between seeds by more than the
+thresholds. And the grid's best peak is chosen with hindsight, on the seeds that it is then compared on. c1 fails by a
+hair for another reason: so long a run does nearly as well at a tenth of the good rate, so that there is little to
+rescue, and a rate that follows the noise costs a little. e1 and f1 are checks of the program, not findings.
 """
 
 import functools

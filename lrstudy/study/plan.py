@@ -202,10 +202,10 @@ def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier)
 
 
 def _state(run: Run) -> Any:
-    """Structure, shapes and types of a run's state."""
-    lane = jax.eval_shape(functools.partial(init_lane, make_transform=functools.partial(make_transform, run)),
-                          run.hyperparameters)  # fmt: skip
-    return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), lane.state.params)
+    """Structure, shapes and types of a run's state, that of its optimizer included."""
+    init = functools.partial(init_lane, make_transform=functools.partial(make_transform, run))
+    state = jax.eval_shape(init, run.hyperparameters).state
+    return jax.tree.structure(state), [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)]
 
 
 def _ancestor(start: Branch, branches: Mapping[str, Branch]) -> Branch:

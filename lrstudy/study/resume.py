@@ -1,6 +1,7 @@
 """Going on under another schedule: never by accident, and in one of three named ways."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -8,10 +9,9 @@ from lrstudy.study.choices import arguments_of
 from lrstudy.study.config import Run, resolve, start_of
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.plan import Earlier, Plan
-from lrstudy.study.stored import differ_in_schedule, stored_run
+from lrstudy.study.stored import differ_in_schedule, same_schedule, stored_run
 
 Policy = Literal["keep", "new", "from_here"]
-POLICIES: tuple[Policy, ...] = ("keep", "new", "from_here")
 _LONGEST = 8
 _CHOICES = (
     "--on_schedule_change=keep (go on under the old one), new (the new one, at the step that was reached) or "
@@ -87,8 +87,10 @@ class Continuation:
         return self._under(run, old, step)
 
     def _same_schedule(self, run: Run, origin: str) -> Run:
-        old = self._named(run, origin)
-        if old.columns["schedule_start"] == run.columns["schedule_start"] == 0 and _shown(old) != _shown(run):
+        """The run, if it keeps its origin's schedule, or says itself that its own begins where it starts."""
+        old, start = self._named(run, origin), start_of(run.config)
+        begins_here = start is not None and run.config.schedule_start == start[1]
+        if not begins_here and not same_schedule(old, run):
             raise _mismatch(run, old)
         return run
 
@@ -114,8 +116,11 @@ class Continuation:
 
     def _others(self, run: Run) -> list[Run]:
         """The runs of the folder that are this one under another schedule and have a checkpoint."""
-        others = [old for old in _stored(self.earlier.stored) if differ_in_schedule(run, old)]
-        return [old for old in others if self.newest(old.run_id)]
+        return [old for old in self._runs if differ_in_schedule(run, old) and self.newest(old.run_id)]
+
+    @functools.cached_property
+    def _runs(self) -> list[Run]:
+        return _stored(self.earlier.stored)
 
     def _step(self, run: Run, old: Run) -> int:
         """Where it goes on: where an earlier launch of the same command did, else the newest checkpoint."""
@@ -169,7 +174,8 @@ def _shown(run: Run) -> str:
     defaults = {name: argument.default for name, argument in arguments_of("schedule", schedule).items()}
     said = {name: value for name, value in _arguments(run).items() if value != defaults[name]}
     arguments = ", ".join(f"{name}={_short(value)}" for name, value in said.items())
-    return f"{schedule}({arguments})"
+    begin = run.config.schedule_start
+    return f"{schedule}({arguments}){f' from step {begin}' if begin else ''}"
 
 
 def _short(value: Any) -> str:

@@ -35,7 +35,12 @@ def stored_run(data: Mapping[str, Any], run_id: str) -> Run:
 
 def differ_in_schedule(one: Run, other: Run) -> bool:
     """Whether two runs differ in their schedule, and in nothing else but their length and where they start."""
-    return _beside_schedule(one) == _beside_schedule(other) and _schedule(one) != _schedule(other)
+    return _beside_schedule(one) == _beside_schedule(other) and not same_schedule(one, other)
+
+
+def same_schedule(one: Run, other: Run) -> bool:
+    """Whether two runs have the same schedule, arguments that follow from their length and where it begins included."""
+    return _schedule(one) == _schedule(other)
 
 
 def _schedule(run: Run) -> dict[str, Any]:

@@ -348,6 +348,38 @@ def test_a_start_of_other_shapes_is_refused_before_anything_is_written(tmp_path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"inner": "sgd"}, {"inner": "adam"}), ({"kind": "add"}, {"kind": "mul"})],
+    ids=["inner", "rule"],
+)
+def test_a_start_of_another_optimizer_state_is_refused_and_of_the_same_is_not(tmp_path, first, second):
+    """The inner direction decides what the state holds; the rule of the rate does not."""
+    base = dataclasses.replace(CONSTANT, optimizer=choice("optimizer", "hypergradient", **first))
+    run = run_of(train(tmp_path, base))
+    changed = choice("optimizer", "hypergradient", **second)
+    base = dataclasses.replace(base, optimizer=changed, start=f"{run.run_id}@20")
+    if "inner" in second:
+        with pytest.raises(ConfigError, match="start must name a run of the same optimizer whose state"):
+            train(tmp_path, base)
+    else:
+        assert run_of(train(tmp_path, base)).config.start == f"{run.run_id}@20"
+
+
+def test_a_start_keeps_where_its_origins_schedule_began(tmp_path):
+    """Without the origin's beginning it is another schedule, and so an error; the start as the beginning says so."""
+    first = run_of(train(tmp_path, COSINE))
+    here = dataclasses.replace(COSINE, steps=80)
+    second = run_of(train(tmp_path, dataclasses.replace(here, start=f"{first.run_id}@40"), "from_here"))
+    on = dataclasses.replace(here, start=f"{second.run_id}@60")
+    with pytest.raises(ScheduleMismatchError, match=r"total_steps=40\) from step 40, not under Cosine\(peak=1.0, "):
+        train(tmp_path, on)
+    kept = train(tmp_path, dataclasses.replace(on, schedule_start=40))
+    assert rates(kept)[70] == float(Cosine(1.0, 40)(30))
+    again = train(tmp_path, dataclasses.replace(on, schedule_start=60))
+    assert rates(again)[60] == 1.0
+
+
 def test_a_policy_is_not_ignored_where_the_run_is_there_from_scratch(tmp_path):
     train(tmp_path, CONSTANT)
     train(tmp_path, COSINE)
