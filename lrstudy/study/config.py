@@ -144,19 +144,19 @@ class Run:
 
 
 def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransformation:
-    """The run's transform with the numbers of ``hparams``, which may be traced."""
+    """The run's transform with the numbers of ``hparams``, which may be traced.
+
+    Its state has the same structure with and without clipping, so that either run may start from the other.
+    """
     row = optimizers.TABLE[run.config.optimizer.name]
     transform = row.build(hparams.schedule, **hparams.optimizer, **dict(run.static_optimizer))
-    if hparams.clip_norm is None:
-        return transform
-    return optax.chain(optax.clip_by_global_norm(hparams.clip_norm), transform)
+    clip = optax.identity() if hparams.clip_norm is None else optax.clip_by_global_norm(hparams.clip_norm)
+    return optax.chain(clip, transform)
 
 
 def eval_params(run: Run) -> EvalParams:
     """``(opt_state, params) ->`` the parameters at which the run's optimizer is evaluated."""
     row = optimizers.TABLE[run.config.optimizer.name]
-    if run.config.clip_norm is None:
-        return row.eval_params
     return lambda opt_state, params: row.eval_params(opt_state[-1], params)
 
 
