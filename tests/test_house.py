@@ -16,6 +16,8 @@ NEUTRAL = {"pytrees", "feedback"}
 MAY_USE = {
     **{room: set() for room in LEAVES},
     **{module: set() for module in NEUTRAL},
+    # Rates of tensors are put around rows of the optimizers' table.
+    "parametrization": {"optimizers"},
     "training": {"tasks"},
     "study": LEAVES | {"training"},
 }

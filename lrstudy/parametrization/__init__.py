@@ -1,5 +1,25 @@
-"""How the learning rate depends on the model: today the optimum of a loss curve over rates."""
+"""How learning rates depend on the model: what grows with its width and depth, and what is scaled to make up for it."""
 
+from lrstudy.parametrization.model import Parametrized
 from lrstudy.parametrization.optimum import Optimum, optimal_learning_rate
+from lrstudy.parametrization.rules import PARAMETRIZATIONS, Rule, attention_scale, rules
+from lrstudy.parametrization.sensitivity import learning_rate_at_threshold, learning_rate_sensitivity
+from lrstudy.parametrization.specs import ParamSpec, SpecError, infer_specs
+from lrstudy.parametrization.transform import rules_of, transform
 
-__all__ = ["Optimum", "optimal_learning_rate"]
+__all__ = [
+    "PARAMETRIZATIONS",
+    "Optimum",
+    "ParamSpec",
+    "Parametrized",
+    "Rule",
+    "SpecError",
+    "attention_scale",
+    "infer_specs",
+    "learning_rate_at_threshold",
+    "learning_rate_sensitivity",
+    "optimal_learning_rate",
+    "rules",
+    "rules_of",
+    "transform",
+]
