@@ -37,7 +37,7 @@ class ContinualDigits(Task):
     """
 
     lane_fields = ("steps_per_task", "replay", "exponent", "memory")
-    model_names = ("mlp",)
+    model_names = ("mlp", "convnet", "resnet")
     objective = "validation_loss"
 
     steps_per_task: int = 200

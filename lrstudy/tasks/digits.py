@@ -58,7 +58,7 @@ class Digits(Task):
         batch_size: examples a step; an epoch has ``1437 // batch_size`` steps and leaves out the rest.
     """
 
-    model_names = ("mlp",)
+    model_names = ("mlp", "convnet", "resnet")
     objective = "validation_loss"
 
     batch_size: int = 64
