@@ -40,8 +40,8 @@ class MixedText(ByteWindows):
         """Checks the sizes, stages and shares.
 
         Raises:
-            ValueError: a size below one, fewer than two domains, steps that do not increase, a wrong number of shares,
-                or shares that are none.
+            ValueError: a size below one, a factor that is none, fewer than two domains, steps that do not increase, a
+                wrong number of shares, or shares that are none.
         """
         super().__post_init__()
         if len(self.paths) < 2:
@@ -114,9 +114,12 @@ class MixedText(ByteWindows):
         return self.windows_at(jnp.asarray(data["train"]), begins + starts)
 
     def evaluate(self, params: Params, data: Data) -> Metrics:
-        """Mean cross-entropy over each domain's validation windows, and the mean over domains, in nats."""
+        """Mean cross-entropy over each domain's validation windows, and the mean over domains, in nats.
+
+        The ``logit_metrics`` are those of all windows.
+        """
         windows = jnp.asarray(data["validation"])
-        losses = self.window_losses(params, windows.reshape(-1, windows.shape[-1]))
-        means = jnp.mean(losses.reshape(windows.shape[:2]), axis=1)
+        alike = windows.reshape(-1, windows.shape[-1])
+        means = jnp.mean(self.window_losses(params, alike).reshape(windows.shape[:2]), axis=1)
         own = {f"validation_loss_{domain}": means[domain] for domain in range(len(self.paths))}
-        return {"validation_loss": jnp.mean(means), **own}
+        return {"validation_loss": jnp.mean(means), **own, **self.logit_metrics(params, alike)}

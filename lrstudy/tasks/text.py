@@ -49,5 +49,9 @@ class Text(ByteWindows):
         return self.windows_at(train, starts)
 
     def evaluate(self, params: Params, data: Data) -> Metrics:
-        """Mean cross-entropy over the validation windows, in nats."""
-        return {"validation_loss": jnp.mean(self.window_losses(params, jnp.asarray(data["validation"])))}
+        """Mean cross-entropy over the validation windows, in nats, and their ``logit_metrics``."""
+        windows = jnp.asarray(data["validation"])
+        return {
+            "validation_loss": jnp.mean(self.window_losses(params, windows)),
+            **self.logit_metrics(params, windows),
+        }
