@@ -5,14 +5,19 @@ from lrstudy.parametrization.optimum import Optimum, optimal_learning_rate
 from lrstudy.parametrization.rules import PARAMETRIZATIONS, Rule, attention_scale, rules
 from lrstudy.parametrization.sensitivity import learning_rate_at_threshold, learning_rate_sensitivity
 from lrstudy.parametrization.specs import ParamSpec, SpecError, infer_specs
+from lrstudy.parametrization.table import DECIDED, TABLE, Parametrization, Scaled
 from lrstudy.parametrization.transform import rules_of, transform
 
 __all__ = [
+    "DECIDED",
     "PARAMETRIZATIONS",
+    "TABLE",
     "Optimum",
     "ParamSpec",
+    "Parametrization",
     "Parametrized",
     "Rule",
+    "Scaled",
     "SpecError",
     "attention_scale",
     "infer_specs",

@@ -9,17 +9,13 @@ parametrization and that of the ``mup`` library (Yang et al. 2022, arXiv 2203.03
 from the multiplier that they choose.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from lrstudy.parametrization.specs import ParamSpec
 
-Parametrization = Literal["sp", "sp_per_layer", "ntk", "ntk_per_layer", "mean_field", "mup"]
-Form = Literal["lib", "t3", "t9"]
-Family = Literal["sgd", "adam", "lion", "adafactor", "muon"]
-
-PARAMETRIZATIONS: tuple[Parametrization, ...] = ("sp", "sp_per_layer", "ntk", "ntk_per_layer", "mean_field", "mup")
-FORMS: tuple[Form, ...] = ("lib", "t3", "t9")
-FAMILIES: tuple[Family, ...] = ("sgd", "adam", "lion", "adafactor", "muon")
+PARAMETRIZATIONS = ("sp", "sp_per_layer", "ntk", "ntk_per_layer", "mean_field", "mup")
+FORMS = ("lib", "t3", "t9")
+FAMILIES = ("sgd", "adam", "lion", "adafactor", "muon")
 
 FEATURE_LEARNING = ("mean_field", "mup")
 ONE_RATE = ("sp", "ntk")
@@ -82,67 +78,83 @@ def rules(
     """
     _check(parametrization, optimizer, form, depth_multiplier)
     lib = parametrization in FEATURE_LEARNING
-    m_in, m_out = float(spec.m_in), float(spec.m_out)
-    # Size at initialisation and gradient of the two tables; sizes are relative to the base model's.
-    mult, size, grad = _table(spec, m_in, m_out, lib=lib)
-    theta = _theta(spec, parametrization, form, m_in, m_out)
-    eps = grad * theta
-    rate = _rate(spec, optimizer, m_in, m_out, lib=lib)
-    mult, size = mult * theta, size / theta
-    rate = rate / theta**2 if optimizer == "sgd" else rate / theta
+    theta = _theta(spec, parametrization, form)
+    mult, size, gradient = _table(spec, lib=lib)
+    mult, size = mult.times(theta), size.times(theta, -1)
+    eps = gradient.times(theta)
+    rate = _rate(spec, optimizer, lib=lib).times(theta, -2 if optimizer == "sgd" else -1)
     if optimizer == "adafactor":
-        rate /= size
+        rate = rate.times(size, -1)
     if parametrization in ONE_RATE:
-        rate = 1.0
-    if spec.in_stack:
-        rate *= depth_multiplier ** ((2 * alpha if optimizer == "sgd" else alpha) - 1)
-        eps *= depth_multiplier**-alpha
-    return Rule(mult, size / _own_size(spec, m_in), rate, eps, 1 / rate)
+        rate = _ONE
+    init = size.times(_own_size(spec), -1)
+    depth_rate = depth_multiplier ** ((2 * alpha if optimizer == "sgd" else alpha) - 1) if spec.in_stack else 1.0
+    depth_eps = depth_multiplier**-alpha if spec.in_stack else 1.0
+    lr = rate.of(spec) * depth_rate
+    return Rule(mult.of(spec), init.of(spec), lr, eps.of(spec) * depth_eps, 1 / lr)
 
 
-def _table(spec: ParamSpec, m_in: float, m_out: float, *, lib: bool) -> tuple[float, float, float]:
-    """Multiplier, size at initialisation and size of the gradient, without further multipliers."""
+class _Power(NamedTuple):
+    """m_in to one power times m_out to another: as powers, factors that undo each other leave exactly 1."""
+
+    m_in: float = 0.0
+    m_out: float = 0.0
+
+    def times(self, other: "_Power", exponent: float = 1.0) -> "_Power":
+        """Times another, raised to an exponent."""
+        return _Power(self.m_in + exponent * other.m_in, self.m_out + exponent * other.m_out)
+
+    def of(self, spec: ParamSpec) -> float:
+        """The number."""
+        return float(spec.m_in) ** self.m_in * float(spec.m_out) ** self.m_out
+
+
+_ONE = _Power()
+_FAN_IN, _FAN_OUT = _Power(m_in=1.0), _Power(m_out=1.0)
+_ROOT_IN, _ROOT_OUT = _Power(m_in=0.5), _Power(m_out=0.5)
+
+
+def _table(spec: ParamSpec, *, lib: bool) -> tuple[_Power, _Power, _Power]:
+    """Multiplier, size at initialisation and size of the gradient, each over the base model's, in the two tables."""
+    inverse = _ONE.times(_FAN_IN, -1)
     if spec.role == "output":
-        return (1 / m_in, 1.0, 1 / m_in) if lib else (1.0, m_in**-0.5, 1.0)
-    size = m_in**-0.5 if spec.role == "hidden" else 1.0
+        return (inverse, _ONE, inverse) if lib else (_ONE, _own_size(spec), _ONE)
     if spec.role == "scalar":
-        return 1.0, size, 1.0
-    # What flows back through a readout of size m^-1/2 or 1/m.
-    return 1.0, size, 1 / m_out if lib else m_out**-0.5
+        return _ONE, _ONE, _ONE
+    # What flows back through a readout of size 1/m or m^-1/2.
+    return _ONE, _own_size(spec), _ONE.times(_FAN_OUT if lib else _ROOT_OUT, -1)
 
 
-def _theta(spec: ParamSpec, parametrization: str, form: str, m_in: float, m_out: float) -> float:
-    """What the multiplier is chosen to be, over that of the table."""
+def _own_size(spec: ParamSpec) -> _Power:
+    """Size of what a model's own fan-in initialisation draws."""
+    return _ONE.times(_ROOT_IN, -1) if spec.role in ("hidden", "output") else _ONE
+
+
+def _theta(spec: ParamSpec, parametrization: str, form: str) -> _Power:
+    """By how much the chosen multiplier exceeds that of the table."""
     if parametrization in ("ntk", "ntk_per_layer"):
-        return m_in**-0.5 if spec.role in ("hidden", "output") else 1.0
+        return _ONE.times(_ROOT_IN, -1) if spec.role in ("hidden", "output") else _ONE
     if parametrization == "mean_field":
-        return m_in**-0.5 if spec.role == "hidden" else 1.0
-    if form == "t3" and spec.role == "output":
-        return m_in
+        return _ONE.times(_ROOT_IN, -1) if spec.role == "hidden" else _ONE
+    if form == "t3":
+        return _FAN_IN if spec.role == "output" else _ONE
     if form == "t9":
-        return {"input": m_out**0.5, "output": m_in**0.5}.get(spec.role, 1.0)
-    return 1.0
+        return {"input": _ROOT_OUT, "output": _ROOT_IN}.get(spec.role, _ONE)
+    return _ONE
 
 
-def _rate(spec: ParamSpec, optimizer: str, m_in: float, m_out: float, *, lib: bool) -> float:
+def _rate(spec: ParamSpec, optimizer: str, *, lib: bool) -> _Power:
     """The factor on the rate in the two tables: at it, a layer's output changes as much as the base model's."""
     if spec.role == "scalar":
-        return 1.0
+        return _ONE
     if optimizer == "sgd":
         if spec.role == "output":
-            return m_in if lib else 1 / m_in
-        return (m_out if lib else m_out**0.5) / m_in
-    if spec.role == "hidden":
-        # Muon's update of a matrix has a spectral norm that does not grow.
-        return 1.0 if optimizer == "muon" else 1 / m_in
-    if spec.role == "output":
-        return 1.0 if lib else 1 / m_in
-    return 1.0
-
-
-def _own_size(spec: ParamSpec, m_in: float) -> float:
-    """Size of what a model's own fan-in initialisation draws, relative to the base model's."""
-    return m_in**-0.5 if spec.role in ("hidden", "output") else 1.0
+            return _FAN_IN if lib else _ONE.times(_FAN_IN, -1)
+        return (_FAN_OUT if lib else _ROOT_OUT).times(_FAN_IN, -1)
+    # Muon's update of a hidden matrix has a spectral norm that does not grow.
+    if (spec.role == "hidden" and optimizer != "muon") or (spec.role == "output" and not lib):
+        return _ONE.times(_FAN_IN, -1)
+    return _ONE
 
 
 def _check(parametrization: str, optimizer: str, form: str, depth_multiplier: float) -> None:
@@ -181,3 +193,23 @@ def attention_scale(head_width: int, base_head_width: int, parametrization: str)
     if parametrization in FEATURE_LEARNING:
         return base_head_width**-0.5 * (base_head_width / head_width)
     return head_width**-0.5
+
+
+def logit_scale(width_multiplier: float, parametrization: str) -> float:
+    """The factor on logits that are products with a tied embedding table, whose entries keep their size.
+
+    1/m makes the readout that of mean field and muP, m^-1/2 that of the standard class; ``sp`` itself, as most code has
+    it, leaves logits alone, and they grow with the width.
+
+    Args:
+        width_multiplier: width over base width.
+        parametrization: one of ``PARAMETRIZATIONS``.
+
+    Raises:
+        ValueError: an unknown parametrization.
+    """
+    if parametrization not in PARAMETRIZATIONS:
+        raise ValueError(f"parametrization must be one of {list(PARAMETRIZATIONS)}, got {parametrization!r}")
+    if parametrization in FEATURE_LEARNING:
+        return 1 / width_multiplier
+    return 1.0 if parametrization == "sp" else width_multiplier**-0.5

@@ -1,7 +1,7 @@
 """Any optimizer of the table with the rates, epsilons and decay that a parametrization gives every tensor."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
@@ -12,10 +12,8 @@ from lrstudy.parametrization.rules import Rule, rules
 from lrstudy.parametrization.specs import Specs, path_of
 
 Number = float | Array
-Decay = Literal["coupled", "independent"]
-DecayMask = Literal["kernels", "all"]
-DECAYS: tuple[Decay, ...] = ("coupled", "independent")
-DECAY_MASKS: tuple[DecayMask, ...] = ("kernels", "all")
+DECAYS = ("coupled", "independent")
+DECAY_MASKS = ("kernels", "all")
 
 # Families whose update has an epsilon and does not see the gradient's scale: the one can be traded for the other.
 _WITH_EPSILON = ("adam", "muon")

@@ -11,19 +11,23 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lrstudy import models, optimizers, schedules, tasks
+from lrstudy import models, optimizers, parametrization, schedules, tasks
 from lrstudy.study.errors import ConfigError, one_of
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "task": tasks.TABLE,
     "model": models.TABLE,
+    "parametrization": parametrization.TABLE,
     "optimizer": optimizers.TABLE,
     "schedule": {name: row for name, row in schedules.TABLE.items() if name not in schedules.WRAPPERS},
 }
 KINDS = tuple(TABLES)
 # One of each set is given; naming one on the command line takes the place of another in a preset.
 _ALTERNATIVES = ({"decay_fraction", "decay_steps", "decay_lengths"},)
-_DECIDED_ELSEWHERE = {"task": {"model"}, "model": {"parent", "name", "vocabulary", "context", "outputs"}}
+_DECIDED_ELSEWHERE = {
+    "task": {"model"},
+    "model": {"parent", "name", "vocabulary", "context", "outputs", *parametrization.DECIDED},
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from lrstudy import optimizers, tasks
+from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Choice
@@ -28,6 +30,7 @@ class RunConfig:
         schedule: learning rate of every update.
         optimizer: row of ``optimizers.TABLE``.
         model: ``None``: the task's first fitting model.
+        parametrization: how the model and its optimizer are scaled relative to a base model; ``None``: not at all.
         steps: optimizer updates.
         seed: of initialisation, data order and step randomness.
         clip_norm: largest global gradient norm; ``None``: no clipping.
@@ -41,6 +44,7 @@ class RunConfig:
     schedule: Choice
     optimizer: Choice
     model: Choice | None = None
+    parametrization: Choice | None = None
     steps: int = 1000
     seed: int = 0
     clip_norm: float | None = None
@@ -82,7 +86,8 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
     current = default_model(config) if kind == "model" and config.model is None else getattr(config, kind)
     if argument:
         if current is None:
-            raise ConfigError(f"{path} must be left out: task {config.task.name} has no model")
+            reason = f"task {config.task.name} has no model" if kind == "model" else f"no {kind} is named"
+            raise ConfigError(f"{path} must be left out: {reason}")
         known = choices.arguments_of(kind, current.name)
         if argument not in known:
             raise one_of(f"an argument of {kind} {current.name}", argument, known)
@@ -116,6 +121,7 @@ class Run:
         schedule: built; as a function of the run's own step, so shifted where it begins later.
         task: built, its model inside.
         optimizer: hyperparameters by name.
+        parametrization: what scales the model, and the scaled model; ``None`` where nothing does.
     """
 
     config: RunConfig
@@ -123,6 +129,7 @@ class Run:
     schedule: Schedule
     task: tasks.Task
     optimizer: Mapping[str, Any]
+    parametrization: tuple[Parametrization, Scaled] | None = None
 
     @functools.cached_property
     def run_id(self) -> str:
@@ -148,8 +155,12 @@ def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransfor
 
     Its state has the same structure with and without clipping, so that either run may start from the other.
     """
-    row = optimizers.TABLE[run.config.optimizer.name]
-    transform = row.build(hparams.schedule, **hparams.optimizer, **dict(run.static_optimizer))
+    name, numbers = run.config.optimizer.name, {**hparams.optimizer, **dict(run.static_optimizer)}
+    if run.parametrization is None:
+        transform = optimizers.TABLE[name].build(hparams.schedule, **numbers)
+    else:
+        parametrization, scaled = run.parametrization
+        transform = parametrization.transform(name, scaled, hparams.schedule, **numbers)
     clip = optax.identity() if hparams.clip_norm is None else optax.clip_by_global_norm(hparams.clip_norm)
     return optax.chain(clip, transform)
 
@@ -167,7 +178,8 @@ def resolve(config: RunConfig) -> Run:
         ConfigError: a value is out of range or names nothing; the message has the path, the rule and the value.
     """
     _check_plain(config)
-    task, model = _task(config)
+    built, model = _task(config)
+    task, scaling = built.task, built.parametrization
     schedule = _schedule(config)
     known = choices.arguments_of("optimizer", config.optimizer.name)
     unknown = set(config.optimizer.arguments) - set(known)
@@ -182,9 +194,14 @@ def resolve(config: RunConfig) -> Run:
     columns |= choices.columns_of("task", config.task.name, task)
     columns |= {f"task.{k}": v for k, v in task.facts().items()}
     if model is not None:
-        columns |= choices.columns_of("model", model.name, task.model)
+        columns |= choices.columns_of("model", model.name, scaling[1].model.module if scaling else task.model)
+    if scaling is not None:
+        columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
     columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
-    return Run(config, columns, schedule, task, optimizer)
+    run = Run(config, columns, schedule, task, optimizer, scaling)
+    if scaling is not None:
+        _check_scaled(run)
+    return run
 
 
 def trunk_of(run: Run) -> tuple[RunConfig, int] | None:
@@ -252,30 +269,64 @@ def _check_start(config: RunConfig) -> None:
         raise ConfigError(f"schedule_start must be in [0, steps), got {config.schedule_start!r}")
 
 
+class _Built(NamedTuple):
+    """A task with its model inside, and what scales that."""
+
+    task: tasks.Task
+    parametrization: tuple[Parametrization, Scaled] | None = None
+
+
 @functools.lru_cache(maxsize=4096)
-def _build_task(name: str, arguments: str, model: str, model_arguments: str) -> tasks.Task:
-    """The task of these arguments (as JSON); the same object every time, so that lanes share one structure."""
+def _build_task(name: str, arguments: str, model: str, model_arguments: str, scaling: str) -> _Built:
+    """The task of these choices (as JSON); the same object every time, so that lanes share one structure."""
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(arguments).items()}
     task = choices.build("task", Choice(name, given))
+    scaled_by = choices.build("parametrization", Choice(*json.loads(scaling))) if scaling else None
     if not model:
-        return task
+        if scaled_by is not None:
+            raise ConfigError(f"parametrization must be left out: task {name} has no model")
+        return _Built(task)
     if model not in task.model_names:
         raise one_of(f"the model of task {name}", model, task.model_names)
     module = choices.build("model", Choice(model, json.loads(model_arguments)), **task.model_arguments())
-    return dataclasses.replace(task, model=module)
+    if scaled_by is None:
+        return _Built(dataclasses.replace(task, model=module))
+
+    def shapes(module: Any) -> Any:
+        return jax.eval_shape(lambda: dataclasses.replace(task, model=module).init(jax.random.key(0)))
+
+    try:
+        scaled = scaled_by.scale(module, shapes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return _Built(dataclasses.replace(task, model=scaled.model), (scaled_by, scaled))
 
 
-def _task(config: RunConfig) -> tuple[tasks.Task, Choice | None]:
+def _task(config: RunConfig) -> tuple[_Built, Choice | None]:
     """The built task and the choice of the model that it holds."""
     model = default_model(config) if config.model is None else config.model
     name, given = (model.name, dict(model.arguments)) if model else ("", {})
     arguments = json.dumps(dict(config.task.arguments), sort_keys=True)
-    task = _build_task(config.task.name, arguments, name, json.dumps(given, sort_keys=True))
+    chosen = config.parametrization
+    scaling = json.dumps([chosen.name, dict(chosen.arguments)], sort_keys=True) if chosen else ""
+    built = _build_task(config.task.name, arguments, name, json.dumps(given, sort_keys=True), scaling)
     try:
-        task.facts()
+        built.task.facts()
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return task, model
+    return built, model
+
+
+def _check_scaled(run: Run) -> None:
+    """Some optimizers have no direction that could be scaled tensor by tensor.
+
+    Raises:
+        ConfigError: this is one.
+    """
+    try:
+        make_transform(run, run.hyperparameters)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _schedule(config: RunConfig) -> Schedule:

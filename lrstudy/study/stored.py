@@ -16,8 +16,8 @@ def config_to_json(config: RunConfig) -> dict[str, Any]:
 
 
 def config_from_json(data: Mapping[str, Any]) -> RunConfig:
-    """The inverse of ``config_to_json``."""
-    kinds = {kind: data[kind] and Choice(data[kind][0], _tupled(data[kind][1])) for kind in KINDS}
+    """The inverse of ``config_to_json``; a kind that is not named was not chosen."""
+    kinds = {kind: data.get(kind) and Choice(data[kind][0], _tupled(data[kind][1])) for kind in KINDS}
     return RunConfig(**kinds, **{name: data[name] for name in PLAIN_FIELDS})
 
 

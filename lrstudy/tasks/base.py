@@ -2,9 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, Protocol, dataclass_transform
 
-import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Int, Key
 
@@ -17,6 +16,18 @@ Metrics = dict[str, Float[Array, ""]]
 
 # Streams of randomness drawn from one seed; a task never draws from another's.
 INIT_STREAM, DATA_STREAM = 0, 1
+
+
+class Model(Protocol):
+    """What a task trains: it is hashable, and initialises and applies like a linen module."""
+
+    def init(self, key: Key[Array, ""], *inputs: Any) -> Any:
+        """Variables, of which ``params`` is trained."""
+        ...
+
+    def apply(self, variables: Mapping[str, Any], *inputs: Any, **options: Any) -> Any:
+        """The outputs."""
+        ...
 
 
 def stream_key(seed: int | Int[Array, ""], stream: int) -> Key[Array, ""]:
@@ -42,7 +53,8 @@ class Task:
     A lane field may differ between lanes of one compiled program; every other field is part of the program.
 
     Attributes:
-        model: the module that is trained, ``None`` where the parameters are the point of a landscape.
+        model: what is trained, a linen module or what initialises and applies like one; ``None`` where the parameters
+            are the point of a landscape.
     """
 
     lane_fields: ClassVar[tuple[str, ...]] = ()
@@ -51,7 +63,7 @@ class Task:
     objective: ClassVar[str] = "loss"
     """The metric by which runs are compared."""
 
-    model: nn.Module | None = dataclasses.field(default=None, kw_only=True)
+    model: Model | None = dataclasses.field(default=None, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(frozen=True)(cls)
@@ -118,7 +130,7 @@ class Task:
         """
         if self.model is None:
             raise ValueError(f"{type(self).__name__}: model must be given, got None")
-        return self.model.apply({"params": params}, inputs)  # pyright: ignore[reportReturnType]
+        return self.model.apply({"params": params}, inputs)
 
     def init_model(self, key: Key[Array, ""], inputs: Array) -> Params:
         """The model's initial parameters for inputs of this shape."""
