@@ -1,10 +1,17 @@
-"""Directions that an optimizer which adapts its own rate can step along."""
+"""Directions that an optimizer can step along: the pure part of it, without decay and rate."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
 
+from lrstudy.optimizers.decay import decay_mask
+
 Number = float | jax.Array
 LearningRate = Number | optax.Schedule
+Around = Callable[[optax.GradientTransformation], optax.GradientTransformation] | None
+"""What a caller wraps a direction in, such as a factor on every tensor's gradient and step; ``None``: nothing."""
 
 DIRECTIONS = ("sgd", "momentum", "adam")
 
@@ -29,6 +36,52 @@ def direction(inner: str, *, momentum: Number, b1: Number, b2: Number, eps: Numb
     if inner == "adam":
         return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
     raise ValueError(f"inner must be one of {list(DIRECTIONS)}, got {inner!r}")
+
+
+def adafactor_direction(
+    *,
+    decay_rate: Number,
+    clipping_threshold: Number,
+    multiply_by_parameter_scale: bool,
+    min_dim_size_to_factor: int,
+) -> optax.GradientTransformation:
+    """Adafactor's direction (Shazeer & Stern 2018, arXiv 1804.04235) as optax computes it.
+
+    The gradient over the root of its factored second moment, clipped by its root mean square, times that of the tensor.
+    The tensor's is taken to be at least 1e-3, which is what a tensor of zeros is first moved by.
+
+    All three are of whole tensors, so stacked layers share one. Whether a second moment is factored depends on a
+    tensor's size: a study over widths wants ``min_dim_size_to_factor`` below or above them all.
+
+    Args:
+        decay_rate: c in the decay 1 - t^-c of the second moment.
+        clipping_threshold: largest root mean square of a tensor's ratio; 1 in the paper.
+        multiply_by_parameter_scale: whether a step is relative to the size of its tensor.
+        min_dim_size_to_factor: second moments are factored where two axes have at least this size.
+
+    Returns:
+        Gradient to direction, of ascent; ``update`` needs the parameters.
+    """
+    parts: list[Any] = [
+        optax.scale_by_factored_rms(decay_rate=decay_rate, min_dim_size_to_factor=min_dim_size_to_factor),
+        optax.clip_by_block_rms(clipping_threshold),
+    ]
+    if multiply_by_parameter_scale:
+        parts.append(optax.scale_by_param_block_rms())
+    return optax.chain(*parts)
+
+
+def wrapped(pure: optax.GradientTransformation, around: Around) -> optax.GradientTransformation:
+    """The direction inside of what the caller puts around it."""
+    return pure if around is None else around(pure)
+
+
+def stepped(
+    pure: optax.GradientTransformation, learning_rate: LearningRate, weight_decay: Number | None = None
+) -> optax.GradientTransformation:
+    """Minus the rate times a direction, to which the decay of kernels and embeddings is added first if there is one."""
+    decay = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=decay_mask)]
+    return optax.chain(pure, *decay, optax.scale_by_learning_rate(learning_rate))
 
 
 def rate_at(learning_rate: LearningRate, count: jax.Array) -> jax.Array | float:

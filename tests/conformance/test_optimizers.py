@@ -13,8 +13,20 @@ from lrstudy.schedules import Cosine
 from lrstudy.training import checkpoint
 
 ROWS = list(TABLE)
-SHAPES = {"matrix": (4, 3), "vector": (5,), "more": {"kernel": (2, 3, 2), "scalar": ()}}
-IS_MATRIX = {"matrix": True, "vector": False, "more": {"kernel": True, "scalar": False}}
+SHAPES = {
+    "blocks": {"kernel": (2, 3, 4), "scale": (2, 3)},
+    "matrix": (4, 3),
+    "more": {"kernel": (2, 3, 2), "scalar": ()},
+    "readout": {"kernel": (3, 2)},
+    "vector": (5,),
+}
+IS_MATRIX = {
+    "blocks": {"kernel": True, "scale": False},
+    "matrix": True,
+    "more": {"kernel": True, "scalar": False},
+    "readout": {"kernel": True},
+    "vector": False,
+}
 STEPS = 3
 SCHEDULE = Cosine(0.1, 10)
 
@@ -27,11 +39,15 @@ SOON = {"accumulation": 1, "patience": 1}
 SHOWN_AT = {
     "fedhyper": {"": {"beta": 0.01}, "momentum": {"kind": "GM"}},
     "hypergradient": {"": {"beta": 0.01}, "beta": {"beta": 0.01}, **ALONG},
+    "nap": ALONG,
     "plateau": {"": SOON, **{argument: {**SOON, **settings} for argument, settings in ALONG.items()}},
 }
 OTHER = {
+    ("adafactor", "min_dim_size_to_factor"): 2,
     ("fedhyper", "kind"): "GM", ("fedhyper", "product"): "cosine",
     ("hypergradient", "inner"): "momentum", ("hypergradient", "kind"): "mul", ("hypergradient", "high"): 0.05,
+    ("muon", "ns_steps"): 4,
+    ("nap", "inner"): "momentum",
     ("plateau", "inner"): "momentum", ("plateau", "patience"): 2, ("plateau", "cooldown"): 1,
     ("plateau", "accumulation"): 2,
 }  # fmt: skip
@@ -127,9 +143,10 @@ def test_every_hyperparameter_has_an_effect(name, argument):
 
     def trained(settings):
         static = {k: settings[k] for k in STATIC[name]}
-        return program(name, **static)[1](SCHEDULE.peak, {k: settings[k] for k in NUMBERS[name]})[0]["matrix"]
+        return program(name, **static)[1](SCHEDULE.peak, {k: settings[k] for k in NUMBERS[name]})[0]
 
-    assert not np.allclose(trained({**settings, argument: after}), trained(settings), rtol=0, atol=1e-4)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), trained({**settings, argument: after}), trained(settings))
+    assert max(jax.tree.leaves(moved)) > 1e-4
 
 
 @pytest.mark.parametrize(("name", "argument"), [(n, a) for n, row in TABLE.items() for a in row.choices])
@@ -146,6 +163,7 @@ def test_every_named_choice_builds_and_another_is_refused(name, argument):
 PLAIN = {
     "adam": optax.adam(SCHEDULE, b1=0.9, b2=0.999, eps=1e-8),
     "adamw": optax.adamw(SCHEDULE, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4, mask=IS_MATRIX),
+    "lion": optax.lion(SCHEDULE, b1=0.9, b2=0.99, weight_decay=0.0, mask=IS_MATRIX),
     "momentum": optax.sgd(SCHEDULE, momentum=0.9),
     "sgd": optax.sgd(SCHEDULE),
 }
@@ -238,8 +256,8 @@ def test_state_and_parameters_can_be_donated_right_after_init(name):
     expected = jax.jit(step.__wrapped__)(grads, state, params)
     # A buffer that two leaves share cannot be donated twice, and one that is not used raises a warning, here an error.
     assert_bitwise(step(grads, state, params), expected)
-    # A scalar that an update overwrites without reading it, such as the rate it applied, is left alone.
-    assert all(x.is_deleted() for x in jax.tree.leaves((state, params)) if x.ndim)
+    # A number that an update overwrites without reading it, such as the rate it applied, is left alone.
+    assert all(x.is_deleted() for x in jax.tree.leaves((state, params)) if x.size > 1)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -277,3 +295,53 @@ def test_evaluated_parameters_are_like_those_that_are_trained(name):
     assert shapes_of(evaluated) == shapes_of(params)
     if name in PLAIN:  # those that do not average
         assert_bitwise(evaluated, params)
+
+
+WRAPPED = [name for name in ROWS if name != "fedhyper"]
+
+
+def first_update(name, around, **changed):
+    transform = build(name, SCHEDULE, around=around, **changed)
+    return jax.jit(lambda p, g: updater(transform)(g, transform.init(p), p))(tree(0), tree(1))[0]
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_nothing_around_a_direction_changes_nothing(name):
+    asked = []
+
+    def around(pure):
+        asked.append(pure)
+        return pure
+
+    transform = build(name, SCHEDULE, around=around)
+    assert len(asked) == 1
+    assert isinstance(asked[0], optax.GradientTransformation)
+    trained = jax.jit(lambda p, g: train(transform, p, g))(tree(0), tree(1, steps=(STEPS,)))
+    for one, other in zip(jax.tree.leaves(trained), jax.tree.leaves(trained_with_defaults(name)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_factor_around_a_direction_is_on_every_first_step_but_not_on_the_decay(name):
+    factors = jax.tree.map(lambda power: 2.0**power, {**IS_MATRIX, "readout": {"kernel": 3}})
+
+    def around(pure):
+        scaled = optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors))
+        return optax.chain(pure, scaled)
+
+    decays = {"weight_decay": 0.5} if "weight_decay" in TABLE[name].defaults else {}
+    # Without a gradient an update is the decay alone, whatever is around the direction.
+    rest = build(name, SCHEDULE, **decays)
+    decay = updater(rest)(jax.tree.map(jnp.zeros_like, tree(0)), rest.init(tree(0)), tree(0))[0]
+    plain, scaled = first_update(name, None, **decays), first_update(name, around, **decays)
+    if name == "nap":  # what is projected afterwards is longer by other factors
+        factors = jax.tree.map(lambda factor, matrix: np.nan if matrix else factor, factors, IS_MATRIX)
+    for factor, one, more, still in zip(*map(jax.tree.leaves, (factors, plain, scaled, decay)), strict=True):
+        if np.isfinite(factor):
+            # Sums of a few numbers of at most size ten; factors and their products are exact.
+            np.testing.assert_allclose(more - still, factor * (one - still), rtol=0, atol=1e-5)
+
+
+def test_nothing_can_be_around_a_servers_step():
+    with pytest.raises(ValueError, match=r"^around must be None for fedhyper"):
+        build("fedhyper", 1.0, around=lambda pure: pure)
