@@ -11,6 +11,7 @@ from lrstudy.tasks.federated_digits import FederatedDigits
 from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.noisy_digits import NoisyDigits
 from lrstudy.tasks.noisy_regression import NoisyRegression
+from lrstudy.tasks.polynomial_regression import PolynomialRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.text import Text
@@ -23,6 +24,7 @@ TABLE: dict[str, type[Task]] = {
     "mixed_text": MixedText,
     "noisy_digits": NoisyDigits,
     "noisy_regression": NoisyRegression,
+    "polynomial_regression": PolynomialRegression,
     "quadratic": NoisyQuadratic,
     "river": CurvedRiver,
     "text": Text,
@@ -39,6 +41,7 @@ __all__ = [
     "NoisyDigits",
     "NoisyQuadratic",
     "NoisyRegression",
+    "PolynomialRegression",
     "Task",
     "Text",
 ]

@@ -19,6 +19,7 @@ from lrstudy.tasks import (
     NoisyDigits,
     NoisyQuadratic,
     NoisyRegression,
+    PolynomialRegression,
     Task,
     Text,
 )
@@ -49,6 +50,9 @@ TASKS: dict[str, Task] = {
     ),
     "noisy_digits": NoisyDigits(model=MLP(outputs=10, width=7, layers=1), batch_size=50, corruption=0.8, ordering=0.3),
     "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=93, batch_size=6, chains=4),
+    "polynomial_regression": PolynomialRegression(
+        2.0, 0.5, directions=3, units=4, samples=7, batch_size=3, data_seed=1
+    ),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "text": Text(
