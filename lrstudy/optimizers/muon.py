@@ -32,7 +32,8 @@ def muon_direction(
 
     ``optax.contrib.muon`` takes every tensor of two axes, embeddings and readout included, and no other. Here hidden
     kernels of any rank are Muon's (``dimension_numbers``): momentum, orthogonalised by Newton-Schulz iterations, times
-    sqrt(max(1, fan_out / fan_in)), so that its spectral norm goes as the width asks for. The rest is Adam's.
+    sqrt(max(1, fan_out / fan_in)), so that its spectral norm goes as the width asks for. The rest is Adam's, which
+    does not look ahead, as in the author's own code; in optax's it does if the momentum does.
 
     Args:
         beta: decay of the momentum.

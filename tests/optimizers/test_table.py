@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from lrstudy.optimizers import TABLE
+from lrstudy.optimizers import TABLE, decay_mask
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -97,3 +98,116 @@ def test_adamw_decays_matrices_only_and_apart_from_the_gradient(decay):
                 np.testing.assert_allclose(value, decayed, rtol=0, atol=rate * 2e-7 * 5)
             else:
                 np.testing.assert_array_equal(value, plain[k])
+
+
+def test_lion_takes_the_published_steps():
+    transform = TABLE["lion"].build(0.1, b1=0.9, b2=0.99, weight_decay=0.01)
+    params = {"kernel": jnp.float32([[3, 4]])}
+    state = transform.init(params)
+    expected = [[2.897, 3.996], [2.994103, 3.892004], [3.091108897, 3.788111996]]
+    for grad, after in zip([[0.6, 0], [-0.1, 0.2], [-0.1, 0]], expected, strict=True):
+        updates, state = transform.update({"kernel": jnp.float32([grad])}, state, params)
+        params = optax.apply_updates(params, updates)
+        # Numbers of size four in float32, rounded twice a step.
+        np.testing.assert_allclose(params["kernel"], [after], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"b1": 0.5, "b2": 0.75, "weight_decay": 0.5}])
+def test_lion_is_that_of_optax(settings):
+    plain = optax.lion(0.1, **{"b1": 0.9, "b2": 0.99, "weight_decay": 0.0, **settings}, mask=decay_mask)
+    state, update = plain.init(PARAMS), jax.jit(plain.update)
+    for grads, ours in zip(GRADS, updates_of("lion", 0.1, **settings), strict=True):
+        expected, state = update(grads, state, PARAMS)
+        for k, value in ours.items():
+            np.testing.assert_array_equal(value, expected[k])
+
+
+@pytest.mark.parametrize("factored", [128, 2])
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"decay_rate": 0.5, "clipping_threshold": 0.5}])
+def test_adafactor_without_decay_is_that_of_optax(factored, scaled, settings):
+    settings = {**settings, "min_dim_size_to_factor": factored, "multiply_by_parameter_scale": scaled}
+    plain = optax.adafactor(0.1, **settings)
+    state, update = plain.init(PARAMS), jax.jit(plain.update)
+    for grads, ours in zip(GRADS, updates_of("adafactor", 0.1, **settings), strict=True):
+        expected, state = update(grads, state, PARAMS)
+        for k, value in ours.items():
+            # The rate is multiplied in before the parameter's scale there, after it here: one rounding each.
+            np.testing.assert_allclose(value, expected[k], rtol=3e-6, atol=0)
+
+
+def test_adafactors_decay_follows_the_rate_which_optaxs_does_not():
+    rate, decay = 0.1, 0.5
+    for update, plain in zip(
+        updates_of("adafactor", rate, weight_decay=decay), updates_of("adafactor", rate), strict=True
+    ):
+        for k, value in update.items():
+            # A sum of two numbers of at most size one.
+            decayed = plain[k] - rate * decay * np.asarray(PARAMS[k]) * (k in MATRICES)
+            np.testing.assert_allclose(value, decayed, rtol=0, atol=2e-7)
+    transform = optax.adafactor(rate, weight_decay_rate=decay)
+    zeros = {k: jnp.zeros_like(v) for k, v in PARAMS.items()}
+    step, _ = transform.update(zeros, transform.init(PARAMS), PARAMS)
+    np.testing.assert_array_equal(step["kernel"], -decay * PARAMS["kernel"])
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_adafactor_moves_a_tensor_of_zeros_by_a_thousandth_of_the_rate(scaled):
+    transform = TABLE["adafactor"].build(0.1, **{**TABLE["adafactor"].defaults, "multiply_by_parameter_scale": scaled})
+    params = {"kernel": jnp.zeros((3, 2))}
+    updates, _ = transform.update({"kernel": GRADS[0]["kernel"]}, transform.init(params), params)
+    # The first ratio is the sign of the gradient.
+    expected = -np.sign(GRADS[0]["kernel"]) * 0.1 * (1e-3 if scaled else 1)
+    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-6)
+
+
+def test_decay_acts_on_kernels_and_embeddings_whether_layers_are_stacked_or_not():
+    one, two, three = jnp.zeros(2), jnp.zeros((2, 2)), jnp.zeros((2, 2, 2))
+    params = {
+        "blocks": {"norm": {"bias": two, "scale": two}, "up": {"bias": two, "kernel": three}},
+        "embedding": {"embedding": two},
+        "final_norm": {"scale": one},
+        "hidden": {"bias": one, "kernel": two},
+        "positions": two,
+        "gain": jnp.zeros(()),
+    }
+    assert decay_mask(params) == {
+        "blocks": {"norm": {"bias": False, "scale": False}, "up": {"bias": False, "kernel": True}},
+        "embedding": {"embedding": True},
+        "final_norm": {"scale": False},
+        "hidden": {"bias": False, "kernel": True},
+        "positions": True,
+        "gain": False,
+    }
+    assert decay_mask(two) is True
+    assert decay_mask([one, {"bias": two}]) == [False, {"bias": False}]
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if "weight_decay" in row.defaults])
+def test_every_decay_is_of_the_same_tensors(name):
+    rate, decay = 0.1, 0.5
+    params = {"bias": jnp.ones((2, 2)), "kernel": jnp.ones((2, 2)), "scale": jnp.ones((2, 2)), "vector": jnp.ones(2)}
+    transform = TABLE[name].build(rate, **{**TABLE[name].defaults, "weight_decay": decay})
+    update, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    for k, value in update.items():
+        # Schedule-free's update is a difference of parameters of size one.
+        np.testing.assert_allclose(value, -rate * decay * (k == "kernel"), rtol=0, atol=2e-7, err_msg=k)
+
+
+FAMILIES = {
+    "adafactor": {"adafactor"},
+    "adam": {"adam", "adamw", "schedule_free_adamw"},
+    "lion": {"lion"},
+    "muon": {"muon"},
+    "sgd": {"fedhyper", "hypergradient", "momentum", "nap", "plateau", "schedule_free_sgd", "sgd"},
+}
+
+
+def test_families():
+    for family, members in FAMILIES.items():
+        assert {name for name, row in TABLE.items() if row.family({}) == family} == members
+    for name in ("hypergradient", "nap", "plateau"):
+        for inner, family in (("sgd", "sgd"), ("momentum", "sgd"), ("adam", "adam")):
+            assert TABLE[name].family({**TABLE[name].defaults, "inner": inner}) == family
+    # Without the parameter's size a step of Adafactor is of the rate's size, like one of Adam's.
+    assert TABLE["adafactor"].family({"multiply_by_parameter_scale": False}) == "adam"
