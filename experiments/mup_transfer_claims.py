@@ -1,0 +1,196 @@
+"""The claims of the transfer study: what is measured, and thresholds that were fixed before the run.
+
+Groups a and b have the thresholds of the study's specification, which were set after seeds 0-2 of another program and
+confirmed on its seeds 100-102; c those of its optional transformer; a9, a10 and d to f the study's own.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from experiments import mup_transfer_optima as optima
+from experiments.mup_transfer_coordinates import CHANGE, judged
+from experiments.mup_transfer_optima import (
+    DECAY,
+    DECAYS,
+    DEPTH,
+    LION,
+    MLP,
+    MUON,
+    NO_RULE,
+    NTK,
+    TRANSFORMER,
+    Curves,
+    Rate,
+    Sweep,
+    best_rate,
+    crossing,
+)
+from lrstudy.study.claims import Claim, Measurement, absolute, exponentiated
+from lrstudy.study.records import Records
+
+COMPLETE = "alpha 1"
+"""The depth rule that is to transfer."""
+DRIFTING = ("hidden_1", "readout")
+"""Modules whose change grows with the width where one rate serves all tensors."""
+FLAT = 0.15
+"""The steepest slope of a coordinate check that passes."""
+_OCTAVE = float(np.log(2.0))
+
+Measure = Callable[[Records], Measurement]
+
+
+def _spread(sweep: Sweep, arm: str) -> Measure:
+    """Highest over lowest best rate of an arm."""
+
+    def measure(records: Records) -> Measurement:
+        curves = sweep.curves(records)
+        return exponentiated(optima.over_seeds(curves, lambda seeds: _OCTAVE * optima.spread(curves, arm, seeds)))
+
+    return measure
+
+
+def _slope(sweep: Sweep, arm: str, rate: Rate) -> Measure:
+    def measure(records: Records) -> Measurement:
+        curves = sweep.curves(records)
+        return optima.over_seeds(curves, lambda seeds: optima.slope(curves, arm, rate, seeds))
+
+    return measure
+
+
+def _size(measure: Measure) -> Measure:
+    return lambda records: absolute(measure(records))
+
+
+def _flatter(records: Records) -> Measurement:
+    """Slope of the threshold's rate in NTK, less that in SP; both parts have the same seeds."""
+    ntk, sp = NTK.curves(records), MLP.curves(records)
+    return optima.over_seeds(
+        ntk, lambda seeds: optima.slope(ntk, "ntk", crossing, seeds) - optima.slope(sp, "sp", crossing, seeds)
+    )
+
+
+def _regret(arm: str) -> Measure:
+    """Loss of the widest model at the best rate of the narrowest, over its lowest."""
+
+    def measure(records: Records) -> Measurement:
+        curves = MLP.curves(records)
+        return exponentiated(optima.over_seeds(curves, lambda seeds: optima.regret(curves, arm, seeds)))
+
+    return measure
+
+
+def _edges(sweep: Sweep, names: Sequence[str]) -> Measure:
+    def measure(records: Records) -> Measurement:
+        curves = sweep.curves(records)
+        return Measurement(float(optima.edges(curves, names)), next(iter(curves.values())).shape[1])
+
+    return measure
+
+
+def _steepest(records: Records) -> Measurement:
+    """Largest absolute slope of any activation, in size or in change, under muP; a series without one counts as NaN."""
+    slopes = judged(records, "mup")
+    return Measurement(float(np.max(np.abs(slopes["slope"].to_numpy(float)))), int(slopes["seeds"].iloc[0]))
+
+
+def _drift(records: Records) -> Measurement:
+    """Smallest slope of the changes that must grow under SP."""
+    slopes = judged(records, "sp")
+    own = slopes[(slopes["statistic"] == CHANGE) & slopes["module"].isin(DRIFTING)]
+    return Measurement(float(own["slope"].min()), int(slopes["seeds"].iloc[0]))
+
+
+def decay_arms(curves: Curves, kind: str) -> list[str]:
+    """The arms of one kind of decay, the highest peak rate first, as they were planned."""
+    return [arm for arm in optima.arms(curves) if arm.startswith(kind)]
+
+
+def _decay_spread(kind: str) -> Measure:
+    """Highest over lowest best decay of the widths at the first peak rate."""
+
+    def measure(records: Records) -> Measurement:
+        curves = DECAY.curves(records)
+        first = decay_arms(curves, kind)[0]
+        return exponentiated(optima.over_seeds(curves, lambda seeds: _OCTAVE * optima.spread(curves, first, seeds)))
+
+    return measure
+
+
+def _decay_ratio(kind: str) -> Measure:
+    """Best decay at the last peak rate over that at the first, geometric mean over the widths, in octaves."""
+
+    def measure(records: Records) -> Measurement:
+        curves = DECAY.curves(records)
+        first, *_, last = decay_arms(curves, kind)
+
+        def moved(seeds: optima.Places) -> float:
+            both = [optima.log_rates(curves, arm, best_rate, seeds) for arm in (last, first)]
+            return float(np.mean(both[0] - both[1]))
+
+        return optima.over_seeds(curves, moved)
+
+    return measure
+
+
+def _saved(sweep: Sweep, transferring: str, other: str) -> Measure:
+    """Octaves of spread of one arm's best rates, less those of the arm that is to transfer."""
+
+    def measure(records: Records) -> Measurement:
+        curves = sweep.curves(records)
+        return optima.over_seeds(
+            curves, lambda seeds: optima.spread(curves, other, seeds) - optima.spread(curves, transferring, seeds)
+        )
+
+    return measure
+
+
+_TABLE_1, _RULES, _DEPTH = "specification, section 9", "specification, section 1.1", "Dey et al. 2025"
+_DIGITS = "Digits, perceptron, Adam, "
+_TEXT = "Text, transformer, Adam, "
+_RATE = "highest over lowest best rate of the widths"
+
+CLAIMS: Sequence[Claim] = (
+    Claim("a1", _DIGITS + "muP: " + _RATE, _TABLE_1, ("mlp",), _spread(MLP, "mup"), "<=", 1.5),
+    Claim("a2", _DIGITS + "muP: |slope of the best rate|, octaves a doubling", _TABLE_1, ("mlp",),
+          _size(_slope(MLP, "mup", best_rate)), "<=", 0.2),
+    Claim("a3", _DIGITS + "muP: |slope of the rate at which the loss reaches 0.5|, octaves a doubling", _TABLE_1,
+          ("mlp",), _size(_slope(MLP, "mup", crossing)), "<=", 0.12),
+    Claim("a4", _DIGITS + "SP: " + _RATE, _TABLE_1, ("mlp",), _spread(MLP, "sp"), ">=", 2.5),
+    Claim("a5", _DIGITS + "SP: slope of the rate at which the loss reaches 0.5, octaves a doubling", _TABLE_1,
+          ("mlp",), _slope(MLP, "sp", crossing), "<=", -0.6),
+    Claim("a6", _DIGITS + "muP: loss of the widest at the best rate of the narrowest, over its lowest", _TABLE_1,
+          ("mlp",), _regret("mup"), "<=", 1.1),
+    Claim("a7", _DIGITS + "SP: loss of the widest at the best rate of the narrowest, over its lowest", _TABLE_1,
+          ("mlp",), _regret("sp"), ">=", 1.5),
+    Claim("a8", _DIGITS + "muP and SP: best rates on the grid's edge", _TABLE_1, ("mlp",),
+          _edges(MLP, ("mup", "sp")), "<=", 0.0),
+    Claim("a9", _DIGITS + "NTK with one rate: slope of the rate at which the loss reaches 0.5 (theory: -1/2)", _RULES,
+          ("ntk",), _slope(NTK, "ntk", crossing), "<=", -0.2),
+    Claim("a10", _DIGITS + "NTK with one rate: that slope less SP's (theory: 1/2)", _RULES, ("mlp", "ntk"),
+          _flatter, ">=", 0.2),
+    Claim("b1", "Coordinate check, muP: largest |slope| of activations and their changes", _TABLE_1, ("mlp",),
+          _steepest, "<=", FLAT),
+    Claim("b2", "Coordinate check, SP: smallest slope of the changes of the second hidden layer and the readout",
+          _TABLE_1, ("mlp",), _drift, ">=", 0.4),
+    Claim("c1", _TEXT + "muP: " + _RATE, _TABLE_1, ("transformer",), _spread(TRANSFORMER, "mup"), "<=", 1.6),
+    Claim("c2", _TEXT + "SP: " + _RATE, _TABLE_1, ("transformer",), _spread(TRANSFORMER, "sp"), ">=", 4.0),
+    Claim("d1", "Digits, AdamW, muP, decay coupled: highest over lowest best decay of the widths",
+          "specification, section 1.3", ("decay",), _decay_spread(DECAYS[0]), "<=", 2.0),
+    Claim("d2", "Digits, AdamW, muP, decay independent: highest over lowest best decay of the widths",
+          "specification, section 1.3", ("decay",), _decay_spread(DECAYS[1]), "<=", 2.0),
+    Claim("d3", "Digits, AdamW, muP, decay coupled: octaves that the best decay rises when the rate is quartered",
+          "specification, section 1.3", ("decay",), _decay_ratio(DECAYS[0]), ">=", 1.0),
+    Claim("d4", "Digits, AdamW, muP, decay independent: octaves that the best decay moves when the rate is quartered",
+          "specification, section 1.3", ("decay",), _size(_decay_ratio(DECAYS[1])), "<=", 1.0),
+    Claim("e1", "Text, depth: octaves of spread of the best rates, without a depth rule less with alpha 1", _DEPTH,
+          ("depth",), _saved(DEPTH, COMPLETE, NO_RULE), ">", 0.0),
+    Claim("e2", "Text, depth, alpha 1: highest over lowest best rate of the depths", _DEPTH, ("depth",),
+          _spread(DEPTH, COMPLETE), "<=", 2.0),
+    Claim("f1", "Digits, Lion, muP: " + _RATE, _RULES, ("lion",), _spread(LION, "mup"), "<=", 2.0),
+    Claim("f2", "Digits, Lion: octaves of spread of the best rates, SP less muP", _RULES, ("lion",),
+          _saved(LION, "mup", "sp"), ">", 0.0),
+    Claim("f3", "Digits, Muon, muP: " + _RATE, _RULES, ("muon",), _spread(MUON, "mup"), "<=", 2.0),
+    Claim("f4", "Digits, Muon: octaves of spread of the best rates, SP less muP", _RULES, ("muon",),
+          _saved(MUON, "mup", "sp"), ">", 0.0),
+)  # fmt: skip

@@ -1,0 +1,220 @@
+"""The figures and tables of the transfer study, each computed from records alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import mup_transfer_claims as claims
+from experiments import mup_transfer_optima as optima
+from experiments.mup_transfer_coordinates import CHANGE, SIZE, UPDATES, judged
+from experiments.mup_transfer_optima import Curves, Sweep
+from lrstudy.study.figures.style import COLOURS, band, bands, panels
+from lrstudy.study.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMES = {"mup": "muP", "sp": "SP", "ntk": "NTK"}
+_WARNING = "#B00020"
+_TRAINING, _VALIDATION = "training loss at the end (nats)", "validation loss (nats/byte)"
+
+
+def _name(arm: str) -> str:
+    return NAMES.get(arm, arm)
+
+
+def _rates(axis: "Axes", curves: Curves, arm: str, noun: str, ceiling: float) -> None:
+    """Loss against the rate, one line a size; a line to the fitted optimum, and a warning where it is on the edge."""
+    edges = []
+    for size, colour in zip(optima.sizes(curves, arm), COLOURS, strict=False):
+        losses = np.exp(curves[arm, size])
+        # A diverged seed leaves a gap; the axis ends where nothing has been learnt.
+        band(axis, losses.index.to_numpy(float), losses.to_numpy(float), f"{noun} {size}", colour)
+        best = optima.best_rate(curves, (arm, size))
+        if np.isnan(best):
+            edges.append(size)
+        else:
+            lowest = float(np.exp(optima.means(curves, (arm, size))).min())
+            axis.axvline(best, color=colour, linewidth=0.8, linestyle=":")
+            axis.plot(best, lowest, "v", color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.5)
+    floor = float(np.exp(min(losses.to_numpy().min() for (name, _), losses in curves.items() if name == arm)))
+    axis.set(yscale="log", ylim=(0.85 * floor, 1.25 * ceiling))
+    axis.set_xscale("log", base=2)
+    if edges:
+        text = f"best on the grid's edge: {', '.join(map(str, edges))}; extend it"
+        axis.text(0.02, 0.02, text, fontsize=7, color=_WARNING, transform=axis.transAxes)
+
+
+def _levels(axis: "Axes") -> None:
+    """Plain numbers along a logarithmic loss axis that may span less than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _moves(axis: "Axes", found: Mapping[str, Curves], noun: str, rate: str) -> None:
+    """Best rate against the size, one line an arm; a gap where it is on the grid's edge."""
+    everything = set()
+    for (arm, curves), colour in zip(found.items(), reversed(COLOURS), strict=False):
+        own = optima.sizes(curves, arm)
+        everything |= set(own)
+        label = f"{_name(arm)}: {optima.slope(curves, arm):+.2f}"
+        axis.plot(own, 2 ** optima.log_rates(curves, arm), "o-", color=colour, markersize=4, label=label)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log", base=2)
+    axis.set_xticks(sorted(everything), [str(size) for size in sorted(everything)])
+    axis.minorticks_off()
+    axis.set(xlabel=noun, ylabel=rate)
+    axis.legend(fontsize=7, title="octaves a doubling", title_fontsize=7)
+
+
+def _title(curves: Curves, arm: str) -> str:
+    return f"{_name(arm)}: spread {2 ** optima.spread(curves, arm):.2f}"
+
+
+def _sweeps(
+    records: Records, found: Sequence[tuple[Sweep, str]], noun: str, loss: str, rate: str = "peak learning rate"
+) -> "Figure":
+    """One panel an arm with all sizes, and last how the best rates move with the size."""
+    columns = len(found) + 1 if len(found) < 4 else 3
+    rows = -(-(len(found) + 1) // columns)
+    figure, axes = panels(rows, columns, width=3.1 * columns, height=3.0)
+    curves = {sweep.part: sweep.curves(records) for sweep in dict.fromkeys(sweep for sweep, _ in found)}
+    seeds = 1
+    for axis, (sweep, arm) in zip(axes.flat, found, strict=False):
+        own = curves[sweep.part]
+        seeds = next(iter(own.values())).shape[1]
+        _rates(axis, own, arm, noun, optima.initial_loss(records, sweep.part))
+        _levels(axis)
+        title = _title(own, arm)
+        if sweep.between is not None:
+            axis.axvspan(*sweep.between, color="black", alpha=0.05, linewidth=0)
+            values = ", ".join(f"{value:.2f}" for value in sensitivities(records, sweep, arm))
+            title = f"{title}\nS {values}"
+        if sweep.training:
+            axis.axhline(optima.THRESHOLD, color="black", linewidth=0.8, linestyle="--")
+        axis.set(xlabel=rate)
+        axis.set_title(title, fontsize=8, loc="left")
+    for place in range(0, len(found), columns):
+        axes.flat[place].set_ylabel(loss)
+    for unused in axes.flat[len(found) + 1 :]:
+        unused.set_axis_off()
+    _moves(axes.flat[len(found)], {arm: curves[sweep.part] for sweep, arm in found}, noun, f"best {rate}")
+    handles = axes.flat[0].get_legend_handles_labels()
+    title = f"{bands(seeds)}; triangle and dotted line: optimum"
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=title, title_fontsize=7)
+    return figure
+
+
+def sensitivities(records: Records, sweep: Sweep, arm: str) -> list[float]:
+    """The learning-rate sensitivity S of every size of an arm (nats), over the sweep's fixed range of rates."""
+    if sweep.between is None:
+        return []
+    curves, initial = sweep.curves(records), optima.initial_loss(records, sweep.part)
+    return [optima.sensitivity(curves, (arm, size), initial, sweep.between) for size in optima.sizes(curves, arm)]
+
+
+def mlp(records: Records) -> "Figure":
+    """The perceptron under SP, NTK and muP."""
+    found = [(optima.MLP, "sp"), (optima.NTK, "ntk"), (optima.MLP, "mup")]
+    return _sweeps(records, found, "width", _TRAINING)
+
+
+def transformer(records: Records) -> "Figure":
+    """The transformer under SP and muP."""
+    found = [(optima.TRANSFORMER, "sp"), (optima.TRANSFORMER, "mup")]
+    return _sweeps(records, found, "width", _VALIDATION)
+
+
+def depth(records: Records) -> "Figure":
+    """The residual stack without a depth rule and with each exponent."""
+    found = [(optima.DEPTH, arm) for arm in optima.arms(optima.DEPTH.curves(records))]
+    return _sweeps(records, found, "layers", _VALIDATION)
+
+
+def decay(records: Records) -> "Figure":
+    """Weight decay, coupled and independent, at every peak rate."""
+    found = [(optima.DECAY, arm) for arm in optima.arms(optima.DECAY.curves(records))]
+    return _sweeps(records, found, "width", "validation loss (nats)", "weight decay")
+
+
+def lion(records: Records) -> "Figure":
+    """Lion under SP and muP."""
+    return _sweeps(records, [(optima.LION, "sp"), (optima.LION, "mup")], "width", _TRAINING)
+
+
+def muon(records: Records) -> "Figure":
+    """Muon under SP and muP."""
+    return _sweeps(records, [(optima.MUON, "sp"), (optima.MUON, "mup")], "width", _TRAINING)
+
+
+def coordinates(records: Records) -> "Figure":
+    """Slopes of every module's activations and of their changes, one panel a parametrization."""
+    figure, axes = panels(1, 3, width=9.0, height=2.8)
+    for axis, name in zip(axes.flat, ("sp", "ntk", "mup"), strict=True):
+        slopes = judged(records, name)
+        modules = list(dict.fromkeys(slopes["module"]))
+        for statistic, colour, shift in ((SIZE, COLOURS[0], -0.18), (CHANGE, COLOURS[1], 0.18)):
+            own = slopes[slopes["statistic"] == statistic].set_index("module")["slope"].reindex(modules)
+            places = np.arange(len(modules)) + shift
+            axis.barh(places, own.to_numpy(float), height=0.34, color=colour, label=statistic)
+        axis.axvspan(-claims.FLAT, claims.FLAT, color="black", alpha=0.08, linewidth=0)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(modules)), modules)
+        axis.invert_yaxis()
+        axis.set(xlabel=f"slope over the width after {UPDATES} updates")
+        axis.set_title(_name(name), fontsize=9, loc="left")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def optima_table(records: Records) -> "pd.DataFrame":
+    """Every cell of every sweep: optimum, lowest loss, rate at the threshold, S, and whether to extend the grid."""
+    import pandas as pd
+
+    rows = []
+    for sweep in optima.SWEEPS:
+        if not records.parts.get(sweep.part):
+            continue
+        curves = sweep.curves(records)
+        for arm in optima.arms(curves):
+            found = sensitivities(records, sweep, arm) or [float("nan")] * len(optima.sizes(curves, arm))
+            for size, s in zip(optima.sizes(curves, arm), found, strict=True):
+                rows.append(
+                    {"part": sweep.part, "arm": _name(arm), "size": size, **_cell(sweep, curves, (arm, size)), "S": s}
+                )
+    return pd.DataFrame(rows)
+
+
+def _cell(sweep: Sweep, curves: Curves, cell: optima.Cell) -> dict[str, object]:
+    means = optima.means(curves, cell)
+    best = optima.best_rate(curves, cell)
+    row: dict[str, object] = {"optimum": best, "lowest loss": float(np.exp(means.min()))}
+    row[f"rate at loss {optima.THRESHOLD:g}"] = optima.crossing(curves, cell) if sweep.training else float("nan")
+    row["seeds"] = curves[cell].shape[1]
+    row["note"] = "best on the grid's edge: extend the grid" if np.isnan(best) else ""
+    return row
+
+
+def slopes_table(records: Records) -> "pd.DataFrame":
+    """Every arm: the spread and slope of its optima over the sizes."""
+    import pandas as pd
+
+    rows = []
+    for sweep in optima.SWEEPS:
+        if not records.parts.get(sweep.part):
+            continue
+        curves = sweep.curves(records)
+        for arm in optima.arms(curves):
+            row: dict[str, object] = {"part": sweep.part, "arm": _name(arm), "along": sweep.along.rpartition(".")[2]}
+            row |= {
+                "highest over lowest": 2 ** optima.spread(curves, arm),
+                "octaves a doubling": optima.slope(curves, arm),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
