@@ -127,13 +127,13 @@ def test_muon_needs_no_factor_on_hidden_matrices():
 )
 def test_complete_p(alpha, lr, eps):
     """Table 1.4 at a width multiplier of 4 and a depth multiplier of 8."""
-    rule = rules(HIDDEN._replace(in_stack=True), parametrization="mup", optimizer="adam", depth_multiplier=8, alpha=alpha)
+    depth = {"parametrization": "mup", "optimizer": "adam", "depth_multiplier": 8, "alpha": alpha}
+    rule = rules(HIDDEN._replace(in_stack=True), **depth)
     assert (rule.lr, rule.eps) == pytest.approx((lr, eps), abs=5e-8)
     assert rule.lr * rule.wd == 1
-    gain = rules(NORM._replace(in_stack=True), parametrization="mup", optimizer="adam", depth_multiplier=8, alpha=alpha)
+    gain = rules(NORM._replace(in_stack=True), **depth)
     assert gain.lr == pytest.approx(8 ** (alpha - 1), abs=5e-7)
-    outside = rules(HIDDEN, parametrization="mup", optimizer="adam", depth_multiplier=8, alpha=alpha)
-    assert outside == rules(HIDDEN, parametrization="mup", optimizer="adam")
+    assert rules(HIDDEN, **depth) == rules(HIDDEN, parametrization="mup", optimizer="adam")
 
 
 def test_complete_p_decays_hidden_tensors_as_its_code_does():
