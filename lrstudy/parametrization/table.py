@@ -93,6 +93,7 @@ class Parametrization:
         base = _cloned(module, width=self.base_width, heads=self.base_heads)
         depth = 1.0
         if self.base_layers is not None:
+            _field(module, "branch_scale", "base_layers")
             depth = _field(module, "layers", "base_layers") / self.base_layers
         decided = _decided(module, base, self.name, depth**-self.alpha)
         target: nn.Module = module.clone(**decided)
@@ -214,6 +215,4 @@ def _decided(module: Any, base: Any, name: str, branch_scale: float) -> dict[str
         found["attention_scale"] = attention_scale(module.width // module.heads, base.width // base.heads, name)
     if getattr(module, "tied", False):
         found["logit_scale"] = logit_scale(module.width / base.width, name)
-    if branch_scale != 1:
-        _field(module, "branch_scale", "base_layers")
     return {field: value for field, value in found.items() if hasattr(module, field)}

@@ -273,6 +273,7 @@ def _signature(run: Run, part: str, branch: Branch | None) -> tuple[Any, ...]:
         part,
         branch is not None,
         jax.tree.structure(run.hyperparameters),
+        run.parametrization and run.parametrization[0],
         config.optimizer.name,
         run.static_optimizer,
         config.record_every,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, dataclass_transform
+from typing import Any, ClassVar, Protocol, dataclass_transform, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int, Key
@@ -18,6 +18,7 @@ Metrics = dict[str, Float[Array, ""]]
 INIT_STREAM, DATA_STREAM = 0, 1
 
 
+@runtime_checkable
 class Model(Protocol):
     """What a task trains: it is hashable, and initialises and applies like a linen module."""
 
