@@ -300,9 +300,11 @@ def test_evaluated_parameters_are_like_those_that_are_trained(name):
 WRAPPED = [name for name in ROWS if name != "fedhyper"]
 
 
-def first_update(name, around, **changed):
+def first_updates(name, around, **changed):
+    """The first updates of a gradient and of none, which is the decay alone, whatever is around the direction."""
     transform = build(name, SCHEDULE, around=around, **changed)
-    return jax.jit(lambda p, g: updater(transform)(g, transform.init(p), p))(tree(0), tree(1))[0]
+    first = jax.jit(lambda p, g: updater(transform)(g, transform.init(p), p)[0])
+    return first(tree(0), tree(1)), first(tree(0), jax.tree.map(jnp.zeros_like, tree(1)))
 
 
 @pytest.mark.parametrize("name", WRAPPED)
@@ -330,10 +332,8 @@ def test_a_factor_around_a_direction_is_on_every_first_step_but_not_on_the_decay
         return optax.chain(pure, scaled)
 
     decays = {"weight_decay": 0.5} if "weight_decay" in TABLE[name].defaults else {}
-    # Without a gradient an update is the decay alone, whatever is around the direction.
-    rest = build(name, SCHEDULE, **decays)
-    decay = updater(rest)(jax.tree.map(jnp.zeros_like, tree(0)), rest.init(tree(0)), tree(0))[0]
-    plain, scaled = first_update(name, None, **decays), first_update(name, around, **decays)
+    plain, decay = first_updates(name, None, **decays)
+    scaled, _ = first_updates(name, around, **decays)
     if name == "nap":  # what is projected afterwards is longer by other factors
         factors = jax.tree.map(lambda factor, matrix: np.nan if matrix else factor, factors, IS_MATRIX)
     for factor, one, more, still in zip(*map(jax.tree.leaves, (factors, plain, scaled, decay)), strict=True):

@@ -147,7 +147,7 @@ def test_adafactors_decay_follows_the_rate_which_optaxs_does_not():
             np.testing.assert_allclose(value, decayed, rtol=0, atol=2e-7)
     transform = optax.adafactor(rate, weight_decay_rate=decay)
     zeros = {k: jnp.zeros_like(v) for k, v in PARAMS.items()}
-    step, _ = transform.update(zeros, transform.init(PARAMS), PARAMS)
+    step, _ = jax.jit(transform.update)(zeros, transform.init(PARAMS), PARAMS)
     np.testing.assert_array_equal(step["kernel"], -decay * PARAMS["kernel"])
 
 
