@@ -1,6 +1,7 @@
 """The coordinate check: do activations, and what training changes of them, keep their size as the model widens?"""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -52,9 +53,8 @@ class _Run:
     batch: Any
     steps: int
 
-    def sizes(self, key: Key[Array, ""]) -> dict[str, Float[Array, " steps"]]:
-        """Series to its value at every step, for the parameters that a key draws."""
-        variables = self.model.init(key, _inputs(self.batch))
+    def sizes(self, variables: Mapping[str, Any]) -> dict[str, Float[Array, " steps"]]:
+        """Series to its value at every step, from these initial variables."""
         params = variables["params"]
         first = jax.tree.map(jnp.zeros_like, self._activations(variables, params))
 
@@ -147,12 +147,18 @@ def coordinate_check(  # noqa: PLR0913 - the experiment's settings, all by name
         found = rules_of(optimizer, specs, own, parametrization=parametrization, **settings)
         model = Parametrized.of(module, found, zero)
         run = _Run(model, optax.with_extra_args_support(update), loss, batch, steps)
-        keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        initial = [_initial(model, jax.random.key(seed), _inputs(batch)) for seed in seeds]
         # One seed after another: side by side they would be no faster where the width fills the machine.
-        sizes = jax.jit(lambda keys: jax.lax.map(run.sizes, keys))(keys)
+        sizes = jax.jit(lambda each: jax.lax.map(run.sizes, each))(jax.tree.map(lambda *x: jnp.stack(x), *initial))
         return {name: np.asarray(values, np.float64) for name, values in sizes.items()}
 
     return _verdict({width: series(width) for width in widths}, exclude)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initial(model: Parametrized, key: Key[Array, ""], inputs: Any) -> dict[str, Any]:
+    """Initial variables; drawing them takes longer to compile than training, and checks of one model share it."""
+    return model.init(key, inputs)
 
 
 def _inputs(batch: Any) -> Any:

@@ -17,7 +17,7 @@ from tests.parametrization.mup_problem import (
     WIDTHS,
     batches,
     torch_weights,
-)  # fmt: skip
+)
 
 
 def network(width):
