@@ -1,10 +1,14 @@
 import dataclasses
+import re
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from lrstudy import models, tasks
 
 DECIDED_BY_TASKS = {"vocabulary", "context", "outputs"}
+DECIDED_BY_PARAMETRIZATION = {"attention_scale", "branch_scale", "logit_scale"}
 LINEN_FIELDS = {"parent", "name"}
 
 
@@ -21,11 +25,49 @@ def test_only_what_a_task_decides_lacks_a_default(name):
 
 
 @pytest.mark.parametrize("name", models.TABLE)
-def test_hyperparameters_are_plain_numbers(name):
+def test_hyperparameters_are_plain_values(name):
     row = models.TABLE[name]
     for field in dataclasses.fields(row):
-        if field.name not in LINEN_FIELDS | DECIDED_BY_TASKS:
-            assert type(field.default) in (int, float, bool), field.name
+        if field.name not in LINEN_FIELDS | DECIDED_BY_TASKS | DECIDED_BY_PARAMETRIZATION:
+            assert type(field.default) in (int, float, bool, str), field.name
+
+
+@pytest.mark.parametrize("name", models.TABLE)
+def test_what_a_parametrization_decides_is_plain_by_default(name):
+    plain = {"attention_scale": None, "branch_scale": 1.0, "logit_scale": 1.0}
+    for field in dataclasses.fields(models.TABLE[name]):
+        if field.name in DECIDED_BY_PARAMETRIZATION:
+            assert field.default == plain[field.name]
+
+
+VARIANTS = {
+    "convnet": [{}],
+    "mlp": [{}, {"layers": 0}],
+    "resnet": [{}, {"blocks": 0}],
+    "transformer": [{}, {"layers": 0}, {"tied": True}, {"scan_layers": True}, {"kv_heads": 1}],
+}
+
+
+@pytest.mark.parametrize(("name", "options"), [(n, options) for n in models.TABLE for options in VARIANTS[n]])
+def test_overrides_name_the_one_readout_and_every_tensor_of_a_stack(name, options):
+    row = models.TABLE[name]
+    model = row(**dict.fromkeys(without_default(row), 8), **options)
+    inputs = jnp.zeros((1, 8), jnp.int32) if name == "transformer" else jnp.zeros((1, 64))
+    tree = jax.eval_shape(model.init, jax.random.key(0), inputs)["params"]
+    paths = ["/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    fields = {path: {} for path in paths}
+    for pattern, values in model.spec_overrides():
+        # One that matches nothing is an error of whoever reads them.
+        assert any(re.search(pattern, path) for path in paths), pattern
+        for path in paths:
+            fields[path] |= values if re.search(pattern, path) else {}
+    tied = options.get("tied", False)
+    readout = "embedding/embedding" if tied else "readout/kernel"
+    assert [p for p in paths if fields[p].get("tied" if tied else "role") in (True, "output")] == [readout]
+    assert [p for p in paths if fields[p].get("in_stack")] == [p for p in paths if p.startswith("block")]
+    shared = [p for p in paths if fields[p].get("role") == "hidden"]
+    assert len(shared) == (4 if "kv_heads" in options else 0)
+    assert all(re.search("attention/(key|value)/kernel", p) for p in shared)
 
 
 @pytest.mark.parametrize("name", models.TABLE)
@@ -42,10 +84,10 @@ FITS = [(task, model) for task, row in tasks.TABLE.items() for model in row.mode
 
 
 def test_the_tasks_with_models_are_those_with_data():
-    fits = {"digits": "mlp", "text": "transformer"}
-    expected = {name: model for name in tasks.TABLE for ending, model in fits.items() if name.endswith(ending)}
-    assert dict(FITS) == expected
-    assert len(FITS) == len(expected) >= 6
+    fits = {"digits": ("mlp", "convnet", "resnet"), "text": ("transformer",)}
+    expected = {name: names for name in tasks.TABLE for ending, names in fits.items() if name.endswith(ending)}
+    assert {name: row.model_names for name, row in tasks.TABLE.items() if row.model_names} == expected
+    assert len(expected) >= 6
 
 
 @pytest.mark.parametrize(("task", "model"), FITS)

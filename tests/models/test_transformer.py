@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -7,36 +8,78 @@ import pytest
 
 from lrstudy.models import Transformer
 from tests.models import reference
+from tests.models.cases import randomized
 
 VOCABULARY, CONTEXT, BATCH = 11, 8, 3
-MODEL = Transformer(vocabulary=VOCABULARY, context=CONTEXT, width=12, layers=2, heads=3, expansion=2)
+BASE = Transformer(vocabulary=VOCABULARY, context=CONTEXT, width=16, layers=2, heads=4, expansion=2)
+SCALES = {"attention_scale": 0.7, "branch_scale": 0.6, "logit_scale": 0.3}
+OPTIONS = {
+    "defaults": {},
+    "grouped": {"kv_heads": 2},
+    "one key head": {"kv_heads": 1},
+    "normed queries": {"qk_norm": True},
+    "rotary": {"rotary": True},
+    "post": {"norm": "post", "branch_scale": 0.6},
+    "peri": {"norm": "peri", "branch_scale": 0.6},
+    "tied": {"tied": True, "logit_scale": 0.3},
+    "scales": SCALES,
+    "scanned": {"scan_layers": True},
+    "remat": {"remat": True},
+    "all": {
+        "kv_heads": 2,
+        "qk_norm": True,
+        "rotary": True,
+        "norm": "peri",
+        "tied": True,
+        "scan_layers": True,
+        "remat": True,
+        **SCALES,
+    },
+}
+
+
+def of(**options):
+    return dataclasses.replace(BASE, parent=None, **options)
+
+
+MODELS = {name: of(**options) for name, options in OPTIONS.items()}
 
 
 @functools.cache
-def params():
-    """Random everywhere: the initial norm scales are all one, which would hide a scale that is not used."""
-    rng = np.random.default_rng(1)
-    shapes = jax.eval_shape(MODEL.init, jax.random.key(0), jax.ShapeDtypeStruct((1, CONTEXT), jnp.int32))["params"]
-    return jax.tree.map(lambda x: np.float32((x.ndim == 1) + 0.3 * rng.normal(size=x.shape)), shapes)
+def params(name="defaults"):
+    return randomized(MODELS[name], jax.ShapeDtypeStruct((1, CONTEXT), jnp.int32))
 
 
 def tokens(length=CONTEXT):
     return np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, length), np.int32)
 
 
-APPLY = jax.jit(MODEL.apply)
+@functools.cache
+def apply(name):
+    return jax.jit(MODELS[name].apply)
 
 
-def logits(x):
-    return np.asarray(APPLY({"params": params()}, x))
+def logits(x, name="defaults"):
+    return np.asarray(apply(name)({"params": params(name)}, x))
 
 
 @pytest.mark.parametrize("length", [1, 5, CONTEXT])
-def test_equals_plain_numpy_at_every_length(length):
+@pytest.mark.parametrize("name", ["defaults", "all"])
+def test_equals_plain_numpy_at_every_length(name, length):
     x = tokens(length)
-    expected = np.stack([reference.transformer(params(), row, MODEL.layers) for row in x])
+    expected = np.stack([reference.transformer(params(name), row, MODELS[name])[0] for row in x])
     # Float32 keeps 6e-8 of a number below 10: some thirty such errors, one for every sum on the way to a logit.
-    np.testing.assert_allclose(logits(x), expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(logits(x, name), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"defaults", "all"}))
+def test_every_option_equals_plain_numpy(name):
+    expected = np.stack([reference.transformer(params(name), row, MODELS[name])[0] for row in tokens()])
+    np.testing.assert_allclose(logits(tokens(), name), expected, rtol=0, atol=2e-5)
+
+
+def gradients(model, own):
+    return jax.jit(jax.grad(lambda p, x: jnp.sum(jnp.square(model.apply({"params": p}, x)))))(own, tokens())
 
 
 def test_the_result_is_float32_of_a_score_a_token():
@@ -44,10 +87,30 @@ def test_the_result_is_float32_of_a_score_a_token():
     assert logits(tokens()).dtype == np.float32
 
 
-def test_heads_that_do_not_divide_the_width_are_refused():
-    for heads in (3, 9, 0):
-        with pytest.raises(ValueError, match=rf"model\.heads must divide model\.width \(8\), got {heads}"):
-            Transformer(VOCABULARY, CONTEXT, width=8, heads=heads)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"width": 8, "heads": n}, rf"heads must divide model\.width \(8\), got {n}") for n in (3, 9, 0)),
+        ({"heads": 4, "kv_heads": 3}, r"kv_heads must divide model\.heads \(4\), got 3"),
+        ({"heads": 4, "kv_heads": 8}, r"kv_heads must divide model\.heads \(4\), got 8"),
+        ({"kv_heads": -1}, "kv_heads must be an int of at least 0, got -1"),
+        (
+            {"width": 12, "heads": 4, "rotary": True},
+            r"heads must divide model\.width \(12\) into even head widths where model\.rotary is set, got 4",
+        ),
+        (
+            {"norm": "perry"},
+            r"norm must be one of \['pre', 'post', 'peri'\] \(nearest: 'peri'\), got 'perry'",
+        ),
+        *(
+            ({"embedding_std": x}, f"embedding_std must be a positive finite number, got {x}")
+            for x in (0.0, -1.0, float("inf"), float("nan"))
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=rf"^model\.{message}$"):
+        Transformer(VOCABULARY, CONTEXT, **options)
 
 
 def test_a_sequence_longer_than_the_context_is_refused():
@@ -57,11 +120,12 @@ def test_a_sequence_longer_than_the_context_is_refused():
 
 
 @pytest.mark.parametrize("t", range(CONTEXT))
-def test_a_token_changes_its_own_and_later_positions_only(t):
+@pytest.mark.parametrize("name", ["defaults", "post", "all"])
+def test_a_token_changes_its_own_and_later_positions_only(name, t):
     x = tokens()
     changed = x.copy()
     changed[:, t] = (x[:, t] + 1) % VOCABULARY
-    same = (logits(x) == logits(changed)).all(axis=-1)
+    same = (logits(x, name) == logits(changed, name)).all(axis=-1)
     assert same[:, :t].all()
     # Every later position attends to t with a weight above zero, and random values differ.
     assert not same[:, t:].any()
@@ -111,11 +175,9 @@ def test_a_published_parameter_count():
     assert count - v * w + layers * 11 * w + w == 124_439_808
 
 
-def test_every_parameter_has_a_gradient():
-    def loss(p):
-        return jnp.sum(jnp.square(APPLY({"params": p}, tokens())))
-
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params())):
+@pytest.mark.parametrize("name", ["defaults", "post", "all"])
+def test_every_parameter_has_a_gradient(name):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients(MODELS[name], params(name))):
         assert bool(jnp.any(gradient != 0)), jax.tree_util.keystr(path)
 
 

@@ -3,10 +3,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn.datasets import load_digits
 
-from lrstudy.models import MLP
+from lrstudy.models import MLP, ConvNet, ResNet
 from lrstudy.tasks import Digits
 
 TRAIN, VALIDATION = 1437, 360
@@ -126,3 +127,24 @@ def test_evaluation_is_over_all_validation_examples():
 def test_errors(batch_size):
     with pytest.raises(ValueError, match=rf"^task\.batch_size must be in \[1, 1437\], got {batch_size}$"):
         Digits(batch_size=batch_size)
+
+
+@pytest.mark.parametrize("model", [ConvNet(outputs=10, width=8), ResNet(outputs=10, width=8, blocks=1)])
+def test_networks_of_images_learn_the_digits(model):
+    task = Digits(model=model, batch_size=50)
+    data = jax.device_put(task.load())
+    params = jax.jit(task.init)(jax.random.key(0))
+
+    adam = optax.adam(1e-2)
+
+    def update(state, step):
+        params, moments = state
+        batch = task.batch(data, jnp.int32(0), step)
+        updates, moments = adam.update(jax.grad(lambda p: task.loss(p, batch)[0])(params), moments)
+        return (optax.apply_updates(params, updates), moments), None
+
+    (trained, _), _ = jax.jit(lambda p: jax.lax.scan(update, (p, adam.init(p)), jnp.arange(200)))(params)
+    first, last = (jax.jit(task.evaluate)(p, data) for p in (params, trained))
+    # Chance is a tenth.
+    assert float(last["validation_accuracy"]) > 0.7
+    assert float(last["validation_loss"]) < float(first["validation_loss"])

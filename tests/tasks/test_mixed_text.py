@@ -100,6 +100,19 @@ def test_each_domain_is_evaluated_on_its_own_windows(paths):
     assert float(measured["validation_loss"]) == pytest.approx(np.mean(alone), rel=1e-6)
 
 
+def test_diagnostics_are_of_the_windows_of_all_domains(paths):
+    model = Transformer(vocabulary=256, context=4, width=4, layers=1)
+    sizes = {"context": 4, "batch_size": 7, "validation_windows": 12, "model": model, "diagnostics": True}
+    task = MixedText(paths=paths[:2], **sizes)
+    params = jax.jit(task.init)(jax.random.key(0))
+    measured = jax.jit(task.evaluate)(params, task.load())
+    texts = [Text(path=path, **sizes) for path in paths[:2]]
+    first, second = (jax.jit(text.evaluate)(params, text.load()) for text in texts)
+    largest = max(float(own["max_attention_logit"]) for own in (first, second))
+    assert float(measured["max_attention_logit"]) == pytest.approx(largest, rel=1e-6)
+    assert float(measured["log_z"]) == pytest.approx(float(first["log_z"] + second["log_z"]) / 2, rel=1e-6)
+
+
 def test_validation_windows_are_as_many_as_the_shortest_text_holds(paths):
     data = MixedText(paths=paths[:2], context=4, validation_windows=50).load()
     # Of 900 bytes 90 are held out: 18 windows of five.

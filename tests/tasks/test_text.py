@@ -8,6 +8,7 @@ import pytest
 from lrstudy.models import Transformer
 from lrstudy.tasks import Text
 from lrstudy.tasks.corpus import read
+from tests.models import reference
 
 
 def bytes_file(folder, size, name="text"):
@@ -139,3 +140,68 @@ def test_the_shortest_text_that_a_context_needs(tmp_path, context):
 def test_sizes_must_be_positive(field, value):
     with pytest.raises(ValueError, match=rf"^task\.{field} must be a positive int, got {value}$"):
         Text(**{field: value})
+
+
+def small(tmp_path, **fields):
+    model = fields.pop("model", Transformer(vocabulary=256, context=7, width=8, layers=2, heads=2))
+    path = bytes_file(tmp_path, 3000)
+    return Text(path=path, context=7, batch_size=5, validation_windows=12, model=model, **fields)
+
+
+def test_a_z_loss_is_trained_on_and_not_measured(tmp_path):
+    plain, task = small(tmp_path), small(tmp_path, z_loss=0.25)
+    params = jax.jit(task.init)(jax.random.key(0))
+    data = task.load()
+    windows = jnp.asarray(data["validation"][:3])
+    logits = np.asarray(task.apply(params, windows[:, :-1].astype(jnp.int32)), np.float64)
+    squares = np.log(np.exp(logits).sum(-1)) ** 2
+    added = float(task.loss(params, windows)[0]) - float(plain.loss(params, windows)[0])
+    # A difference of two losses of about thirteen and six, each known to some 1e-6.
+    assert added == pytest.approx(0.25 * squares.mean(), abs=1e-5)
+    measured, expected = jax.jit(task.evaluate)(params, data), jax.jit(plain.evaluate)(params, data)
+    assert measured.keys() == expected.keys() == {"validation_loss"}
+    assert float(measured["validation_loss"]) == float(expected["validation_loss"])
+
+
+def test_without_a_z_loss_its_term_is_not_in_the_program(tmp_path):
+    def program(z_loss):
+        task = small(tmp_path, z_loss=z_loss)
+        params = jax.eval_shape(task.init, jax.random.key(0))
+        return str(jax.make_jaxpr(task.loss)(params, jnp.zeros((5, 8), jnp.uint8)))
+
+    assert program(0.0).count("log ") == 1
+    assert program(1e-4).count("log ") == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"scan_layers": True, "kv_heads": 1, "qk_norm": True}])
+def test_diagnostics_are_of_all_validation_windows(tmp_path, options):
+    model = Transformer(vocabulary=256, context=7, width=8, layers=2, heads=2, **options)
+    task = small(tmp_path, model=model, diagnostics=True)
+    data = task.load()
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: 0.5 * rng.normal(size=x.shape), jax.eval_shape(task.init, jax.random.key(0)))
+    found = [reference.transformer(params, row[:-1], model) for row in data["validation"]]
+    logits = np.stack([row for row, _ in found])
+    expected = {
+        "max_attention_logit": max(np.abs(scores).max() for _, blocks in found for scores in blocks),
+        "log_z": np.log(np.exp(logits).sum(-1)).mean(),
+        "logit_rms": np.sqrt((logits**2).mean()),
+    }
+    measured = jax.jit(task.evaluate)(jax.tree.map(jnp.float32, params), data)
+    assert measured.keys() == {"validation_loss", *expected}
+    for name, value in expected.items():
+        # Float32 through two blocks, relative to numbers of the size of one or larger.
+        assert float(measured[name]) == pytest.approx(value, rel=2e-5), name
+
+
+def test_diagnostics_of_a_model_without_blocks(tmp_path):
+    task = small(tmp_path, model=Transformer(vocabulary=256, context=7, width=8, layers=0), diagnostics=True)
+    measured = jax.jit(task.evaluate)(jax.jit(task.init)(jax.random.key(0)), task.load())
+    assert float(measured["max_attention_logit"]) == 0
+    assert float(measured["logit_rms"]) > 0
+
+
+@pytest.mark.parametrize("value", [-1e-4, float("inf"), float("nan")])
+def test_a_z_loss_that_is_none_is_refused(value):
+    with pytest.raises(ValueError, match=rf"^task\.z_loss must be a finite number of at least 0, got {value}$"):
+        Text(z_loss=value)
