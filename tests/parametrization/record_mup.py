@@ -40,11 +40,11 @@ def network(width):
     return mup.set_base_shapes(model, plain(BASE_WIDTH), delta=plain(2 * BASE_WIDTH))
 
 
-def factors(model, optimizer, learning_rate, weight_decay):
-    """Tensor to its factors on the learning rate and on the decay."""
-    groups = {id(p): (g["lr"] / learning_rate, g["weight_decay"] / weight_decay) for g in optimizer.param_groups
-              for p in g["params"]}  # fmt: skip
-    return {name: groups[id(p)] for name, p in model.named_parameters()}
+def factors(model, optimizer):
+    """Tensor to its factors on the learning rate and on the decay, of an optimizer whose own are 1."""
+    groups = [(group["lr"], group["weight_decay"], group["params"]) for group in optimizer.param_groups]
+    found = {id(p): [rate, decay] for rate, decay, params in groups for p in params}
+    return {name: found[id(p)] for name, p in model.named_parameters()}
 
 
 def train(width, rule):
@@ -75,9 +75,11 @@ def tables(width):
     import mup
 
     model = network(width)
-    built = {"adam": mup.MuAdamW(model.parameters(), lr=1.0, weight_decay=1.0),
-             "sgd": mup.MuSGD(model.parameters(), lr=1.0, weight_decay=1.0)}  # fmt: skip
-    rows = {name: factors(model, optimizer, 1.0, 1.0) for name, optimizer in built.items()}
+    built = {
+        "adam": mup.MuAdamW(model.parameters(), lr=1.0, weight_decay=1.0),
+        "sgd": mup.MuSGD(model.parameters(), lr=1.0, weight_decay=1.0),
+    }
+    rows = {name: factors(model, optimizer) for name, optimizer in built.items()}
     return {**rows, "forward": {"out.weight": 1 / model.out.width_mult()}}
 
 
