@@ -37,14 +37,14 @@ class ResNet(nn.Module):
     Attributes:
         outputs: size of the last axis of the result.
         width: channels everywhere.
-        blocks: residual blocks.
+        layers: residual blocks.
         side: lines and columns of the image.
         branch_scale: factor on every residual branch; for a parametrization to decide.
     """
 
     outputs: int
     width: int = 16
-    blocks: int = 2
+    layers: int = 2
     side: int = 8
     branch_scale: float = 1.0
 
@@ -54,13 +54,13 @@ class ResNet(nn.Module):
         Raises:
             ValueError: one of them is below its least.
         """
-        check_sizes(width=(self.width, 1), blocks=(self.blocks, 0), side=(self.side, 1))
+        check_sizes(width=(self.width, 1), layers=(self.layers, 0), side=(self.side, 1))
         super().__post_init__()
 
     @nn.nowrap
     def spec_overrides(self) -> tuple[tuple[str, dict[str, Any]], ...]:
         """What a parametrization cannot infer from shapes: (regular expression over a tensor's path, fields)."""
-        stack = (("^block_", {"in_stack": True}),) if self.blocks else ()
+        stack = (("^block_", {"in_stack": True}),) if self.layers else ()
         return (("^readout/kernel$", {"role": "output"}), *stack)
 
     @nn.compact
@@ -71,7 +71,7 @@ class ResNet(nn.Module):
             ValueError: the pixels are not ``side`` squared.
         """
         x = nn.Conv(self.width, (3, 3), use_bias=False, name="stem")(as_image(x, self.side))
-        for block in range(self.blocks):
+        for block in range(self.layers):
             x = ResidualBlock(self.branch_scale, name=f"block_{block}")(x)
         x = nn.relu(nn.LayerNorm(use_bias=False, name="final_norm")(x))
         return nn.Dense(self.outputs, name="readout")(jnp.mean(x, axis=(-3, -2)))

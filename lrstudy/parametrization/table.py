@@ -42,7 +42,8 @@ class Parametrization:
         base_layers: residual blocks of the base model; ``None``: as many as the model has.
         alpha: exponent of the depth: 1 is CompleteP, 1/2 depth-muP.
         zero_readout: the readout starts at zero.
-        zero_query: queries of attention start at zero.
+        zero_query: queries of attention start at zero; not those that are normalised, whose norm has a gradient at zero
+            a thousand times too large.
         scale_eps: Adam's epsilon falls with the gradients.
         decay: ``coupled`` or ``independent``; see ``transform``.
         decay_exponent: power of the fan-in's growth that multiplies a tensor's decay.
@@ -104,7 +105,10 @@ class Parametrization:
             path: rules(spec, parametrization=self.name, form=self.own_form, optimizer="adam")
             for path, spec in specs.items()
         }
-        starts = {"(^|/)readout/kernel$": self.zero_readout, "(^|/)query/kernel$": self.zero_query}
+        starts = {
+            "(^|/)readout/kernel$": self.zero_readout,
+            "(^|/)query/kernel$": self.zero_query and not getattr(module, "qk_norm", False),
+        }
         zero = [pattern for pattern, is_zero in starts.items() if is_zero]
         return Scaled(Parametrized.of(target, found, zero), specs, depth)
 

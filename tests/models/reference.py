@@ -134,7 +134,7 @@ def convnet(params, pixels, model):
 def resnet(params, pixels, model):
     params = as_float64(params)
     x = convolution(pixels.reshape(model.side, model.side, 1), params["stem"]["kernel"])
-    for number in range(model.blocks):
+    for number in range(model.layers):
         own, h = params[f"block_{number}"], x
         for layer in range(2):
             rectified = np.maximum(norm(h, own[f"norm_{layer}"]["scale"]), 0)

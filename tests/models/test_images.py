@@ -13,8 +13,8 @@ CASES = {
     "convnet": (ConvNet(outputs=4, width=3), reference.convnet),
     "odd convnet": (ConvNet(outputs=4, width=3, side=7), reference.convnet),
     "resnet": (ResNet(outputs=4, width=3), reference.resnet),
-    "scaled resnet": (ResNet(outputs=4, width=3, blocks=1, side=5, branch_scale=0.3), reference.resnet),
-    "resnet without blocks": (ResNet(outputs=4, width=3, blocks=0), reference.resnet),
+    "scaled resnet": (ResNet(outputs=4, width=3, layers=1, side=5, branch_scale=0.3), reference.resnet),
+    "resnet without blocks": (ResNet(outputs=4, width=3, layers=0), reference.resnet),
 }
 
 
@@ -43,7 +43,7 @@ def test_equals_plain_numpy_with_any_leading_axes(name):
         # Kernels of 3 x 3, a bias a channel; 2 x 2 pixels are left for the readout.
         (ConvNet(outputs=10, width=16), (9 * 16 + 16) + (9 * 16 * 16 + 16) + (4 * 16 * 10 + 10)),
         # No biases but the readout's; a scale a channel in every norm.
-        (ResNet(outputs=10, width=16, blocks=2), 9 * 16 + 2 * 2 * (16 + 9 * 16 * 16) + 16 + (16 * 10 + 10)),
+        (ResNet(outputs=10, width=16, layers=2), 9 * 16 + 2 * 2 * (16 + 9 * 16 * 16) + 16 + (16 * 10 + 10)),
     ],
     ids=["convnet", "resnet"],
 )
@@ -64,9 +64,9 @@ def test_what_cannot_be_is_refused(row):
         jax.eval_shape(row(outputs=4).init, jax.random.key(0), jnp.zeros((1, 63)))
 
 
-def test_blocks_are_zero_or_more():
-    with pytest.raises(ValueError, match=r"^model\.blocks must be an int of at least 0, got -1$"):
-        ResNet(outputs=4, blocks=-1)
+def test_layers_are_zero_or_more():
+    with pytest.raises(ValueError, match=r"^model\.layers must be an int of at least 0, got -1$"):
+        ResNet(outputs=4, layers=-1)
 
 
 @pytest.mark.parametrize("row", [ConvNet, ResNet])

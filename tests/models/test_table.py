@@ -43,7 +43,7 @@ def test_what_a_parametrization_decides_is_plain_by_default(name):
 VARIANTS = {
     "convnet": [{}],
     "mlp": [{}, {"layers": 0}],
-    "resnet": [{}, {"blocks": 0}],
+    "resnet": [{}, {"layers": 0}],
     "transformer": [{}, {"layers": 0}, {"tied": True}, {"scan_layers": True}, {"kv_heads": 1}],
 }
 

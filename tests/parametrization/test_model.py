@@ -88,6 +88,10 @@ def test_readout_and_query_start_at_zero():
     own = scaled(model, inputs, base_width=8, zero_readout=True, zero_query=True)
     zero = {path for path, leaf in params_of(own.model, inputs).items() if not np.any(leaf)}
     assert zero == {"readout/kernel", "block_0/attention/query/kernel", "block_1/attention/query/kernel"}
+    normed = Transformer(11, 8, width=32, heads=4, qk_norm=True)
+    assert scaled(normed, inputs, base_width=8, zero_query=True, zero_readout=True).model.zero == (
+        "(^|/)readout/kernel$",
+    )
 
 
 def test_the_model_gets_its_scales():
@@ -124,6 +128,7 @@ def test_intermediates_are_those_of_the_module():
 @pytest.mark.parametrize(
     ("which", "settings", "message"),
     [
+        ("convnet", {"base_layers": 1}, r"parametrization\.base_layers must be left out: ConvNet has no branch_scale"),
         ("mlp", {"base_layers": 1}, r"parametrization\.base_layers must be left out: MLP has no branch_scale"),
         ("mlp", {"base_heads": 2}, r"parametrization\.base_heads must be left out: MLP has no heads"),
         (

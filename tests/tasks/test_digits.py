@@ -129,7 +129,7 @@ def test_errors(batch_size):
         Digits(batch_size=batch_size)
 
 
-@pytest.mark.parametrize("model", [ConvNet(outputs=10, width=8), ResNet(outputs=10, width=8, blocks=1)])
+@pytest.mark.parametrize("model", [ConvNet(outputs=10, width=8), ResNet(outputs=10, width=8, layers=1)])
 def test_networks_of_images_learn_the_digits(model):
     task = Digits(model=model, batch_size=50)
     data = jax.device_put(task.load())
