@@ -24,55 +24,12 @@ Places = Sequence[int] | np.ndarray | None
 LAST = 5
 """Updates at the end of a run whose batch losses are averaged for its final training loss."""
 THRESHOLD = 0.5
-"""Training loss (nats) whose crossing marks a rate that does not depend on the flat bottom of the curve."""
+"""Loss (nats) on digits whose crossing marks a rate, or a decay, that does not depend on the flat bottom of a curve."""
+TEXT_THRESHOLD = 3.2
+"""The same on text (nats/byte), a little above what the bytes' frequencies alone give."""
 NO_RULE = "no depth rule"
-DECAYS = ("coupled", "independent")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """How the runs of a part become curves.
-
-    Attributes:
-        part: its name.
-        arm: the table of its runs to the arm of every run.
-        size: column of the width or depth.
-        along: column along which the optimum is sought.
-        training: judge by the training loss at the end (see ``LAST``), which crosses ``THRESHOLD``, not by the
-            validation loss.
-        shared: the arm whose smallest model is that of every arm, and was trained once.
-        between: the rates, both included, over which the sensitivity is averaged; fixed before the run.
-    """
-
-    part: str
-    arm: Callable[["pd.DataFrame"], "pd.Series"]
-    size: str = "model.width"
-    along: str = "schedule.peak"
-    training: bool = False
-    shared: str | None = None
-    between: tuple[float, float] | None = None
-
-    def curves(self, records: Records) -> dict[Cell, "pd.DataFrame"]:
-        """The logarithms of the final losses.
-
-        Raises:
-            StudyError: the part has no runs, or runs that differ in more than arm, size, rate and seed.
-        """
-        records = records.part(self.part)
-        runs = records.runs
-        if not len(runs):
-            raise StudyError(f"part {self.part} has no run")
-        found = training_losses(records) if self.training else runs["validation_loss"].astype(float)
-        finite = found.where(runs["outcome"] == "ok").fillna(np.inf)
-        frame = runs[["seed"]].assign(arm=self.arm(runs), size=runs[self.size].astype(int), loss=np.log(finite))
-        frame["rate"] = runs[self.along].astype(float)
-        if frame.duplicated(["arm", "size", "rate", "seed"]).any():
-            raise StudyError(f"part {self.part} varies along more than {self.size}, {self.along} and the seed")
-        cells = {
-            (str(arm), int(size)): own.pivot_table(index="rate", columns="seed", values="loss", dropna=False)
-            for (arm, size), own in frame.groupby(["arm", "size"], sort=False)
-        }
-        return cells if self.shared is None else _with_shared(cells, self.shared)
+KEPT, FALLING = "kept", "over the fan-in"
+"""The decay of a hidden tensor at other widths: as it is, or falling as it would if it were scaled like the rate."""
 
 
 def _with_shared(cells: dict[Cell, "pd.DataFrame"], arm: str) -> dict[Cell, "pd.DataFrame"]:
@@ -98,29 +55,6 @@ def initial_loss(records: Records, part: str) -> float:
     """Mean batch loss before the first update, over all runs of a part."""
     rows = records.part(part).metrics
     return float(rows.loc[rows["step"] == 0, "loss"].mean())
-
-
-def _parametrization(runs: "pd.DataFrame") -> "pd.Series":
-    return runs["parametrization"]
-
-
-def _decay(runs: "pd.DataFrame") -> "pd.Series":
-    return runs["parametrization.decay"] + runs["schedule.peak"].map(" decay, peak {:.3g}".format)
-
-
-def _depth_rule(runs: "pd.DataFrame") -> "pd.Series":
-    ruled = runs["parametrization.alpha"].astype(float).map("alpha {:g}".format)
-    return ruled.where(runs["parametrization.base_layers"].notna(), NO_RULE)
-
-
-MLP = Sweep("mlp", _parametrization, training=True, between=(2.0**-6, 2.0**-2))
-NTK = Sweep("ntk", _parametrization, training=True, between=MLP.between)
-TRANSFORMER = Sweep("transformer", _parametrization, between=(2.0**-7, 2.0**-3))
-DECAY = Sweep("decay", _decay, along="optimizer.weight_decay")
-DEPTH = Sweep("depth", _depth_rule, size="model.layers", shared=NO_RULE)
-LION = Sweep("lion", _parametrization, training=True)
-MUON = Sweep("muon", _parametrization, training=True)
-SWEEPS = (MLP, NTK, TRANSFORMER, DECAY, DEPTH, LION, MUON)
 
 
 def arms(curves: Curves) -> list[str]:
@@ -156,10 +90,17 @@ def best_rate(curves: Curves, cell: Cell, seeds: Places = None) -> float:
     return float("nan") if optimum.on_edge else optimum.value
 
 
-def crossing(curves: Curves, cell: Cell, seeds: Places = None) -> float:
-    """The lowest rate at which the loss falls to ``THRESHOLD``, interpolated; NaN where none does."""
-    losses = np.exp(means(curves, cell, seeds))
-    return float(learning_rate_at_threshold(losses.index.to_list(), losses.to_list(), THRESHOLD))
+def crossing_at(level: float) -> "Rate":
+    """The lowest rate at which the loss falls to a level, interpolated; NaN where none does."""
+
+    def rate(curves: Curves, cell: Cell, seeds: Places = None) -> float:
+        losses = np.exp(means(curves, cell, seeds))
+        return float(learning_rate_at_threshold(losses.index.to_list(), losses.to_list(), level))
+
+    return rate
+
+
+crossing, text_crossing = crossing_at(THRESHOLD), crossing_at(TEXT_THRESHOLD)
 
 
 def sensitivity(curves: Curves, cell: Cell, initial: float, between: tuple[float, float]) -> float:
@@ -168,8 +109,15 @@ def sensitivity(curves: Curves, cell: Cell, initial: float, between: tuple[float
     return float(learning_rate_sensitivity(losses.to_list(), initial))
 
 
+def ceiling(curves: Curves, cell: Cell, seeds: Places = None) -> float:
+    """The lowest rate, or decay, at which the loss has risen to ``THRESHOLD``, interpolated; NaN where none does."""
+    losses = np.exp(means(curves, cell, seeds))
+    # Read from the other end, a curve that rises once falls once.
+    return 1 / float(learning_rate_at_threshold((1 / losses.index).to_list(), losses.to_list(), THRESHOLD))
+
+
 Rate = Callable[[Curves, Cell, Places], float]
-"""``best_rate`` or ``crossing``."""
+"""``best_rate``, one of ``crossing_at``, or ``ceiling``; the seeds may be left out."""
 
 
 def log_rates(curves: Curves, arm: str, rate: Rate = best_rate, seeds: Places = None) -> np.ndarray:
@@ -177,9 +125,9 @@ def log_rates(curves: Curves, arm: str, rate: Rate = best_rate, seeds: Places = 
     return np.log2([rate(curves, (arm, size), seeds) for size in sizes(curves, arm)])
 
 
-def spread(curves: Curves, arm: str, seeds: Places = None) -> float:
-    """Octaves between the lowest and the highest best rate of an arm; NaN where one is on the grid's edge."""
-    return float(np.ptp(log_rates(curves, arm, best_rate, seeds)))
+def spread(curves: Curves, arm: str, rate: Rate = best_rate, seeds: Places = None) -> float:
+    """Octaves between the lowest and the highest rate of an arm; NaN where one is missing."""
+    return float(np.ptp(log_rates(curves, arm, rate, seeds)))
 
 
 def slope(curves: Curves, arm: str, rate: Rate = best_rate, seeds: Places = None) -> float:
@@ -206,3 +154,82 @@ def edges(curves: Curves, names: Sequence[str]) -> int:
 def over_seeds(curves: Curves, statistic: Callable[[Places], float]) -> Measurement:
     """A statistic with the jackknife's 95% interval over seeds."""
     return jackknife(statistic, next(iter(curves.values())).shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """How the runs of a part become curves.
+
+    Attributes:
+        part: its name.
+        arm: the table of its runs to the arm of every run.
+        size: column of the width or depth.
+        along: column along which the optimum is sought.
+        training: judge by the training loss at the end (see ``LAST``), not by the validation loss.
+        level: the loss whose crossing is measured beside or instead of the optimum.
+        shared: the arm whose smallest model is that of every arm, and was trained once.
+        between: the rates, both included, over which the sensitivity is averaged; fixed before the run.
+        rate: what is followed over the sizes.
+    """
+
+    part: str
+    arm: Callable[["pd.DataFrame"], "pd.Series"]
+    size: str = "model.width"
+    along: str = "schedule.peak"
+    training: bool = False
+    level: float | None = None
+    shared: str | None = None
+    between: tuple[float, float] | None = None
+    rate: Rate = best_rate
+
+    @property
+    def noun(self) -> str:
+        """What the size is called."""
+        return self.size.rpartition(".")[2]
+
+    def curves(self, records: Records) -> dict[Cell, "pd.DataFrame"]:
+        """The logarithms of the final losses.
+
+        Raises:
+            StudyError: the part has no runs, or runs that differ in more than arm, size, rate and seed.
+        """
+        records = records.part(self.part)
+        runs = records.runs
+        if not len(runs):
+            raise StudyError(f"part {self.part} has no run")
+        found = training_losses(records) if self.training else runs["validation_loss"].astype(float)
+        finite = found.where(runs["outcome"] == "ok").fillna(np.inf)
+        frame = runs[["seed"]].assign(arm=self.arm(runs), size=runs[self.size].astype(int), loss=np.log(finite))
+        frame["rate"] = runs[self.along].astype(float)
+        if frame.duplicated(["arm", "size", "rate", "seed"]).any():
+            raise StudyError(f"part {self.part} varies along more than {self.size}, {self.along} and the seed")
+        cells = {
+            (str(arm), int(size)): own.pivot_table(index="rate", columns="seed", values="loss", dropna=False)
+            for (arm, size), own in frame.groupby(["arm", "size"], sort=False)
+        }
+        return cells if self.shared is None else _with_shared(cells, self.shared)
+
+
+def _parametrization(runs: "pd.DataFrame") -> "pd.Series":
+    return runs["parametrization"]
+
+
+def _decay(runs: "pd.DataFrame") -> "pd.Series":
+    exponents = runs["parametrization.decay_exponent"].astype(float)
+    names = exponents.map({0.0: KEPT, -1.0: FALLING})
+    return names + runs["schedule.peak"].map(", peak {:.3g}".format)
+
+
+def _depth_rule(runs: "pd.DataFrame") -> "pd.Series":
+    ruled = runs["parametrization.alpha"].astype(float).map("alpha {:g}".format)
+    return ruled.where(runs["parametrization.base_layers"].notna(), NO_RULE)
+
+
+MLP = Sweep("mlp", _parametrization, training=True, level=THRESHOLD, between=(2.0**-6, 2.0**-2))
+NTK = Sweep("ntk", _parametrization, training=True, level=THRESHOLD, between=MLP.between)
+TRANSFORMER = Sweep("transformer", _parametrization, level=TEXT_THRESHOLD, between=(2.0**-7, 2.0**-3))
+DECAY = Sweep("decay", _decay, along="optimizer.weight_decay", level=THRESHOLD, rate=ceiling)
+DEPTH = Sweep("depth", _depth_rule, size="model.layers", shared=NO_RULE)
+LION = Sweep("lion", _parametrization, training=True, level=THRESHOLD)
+MUON = Sweep("muon", _parametrization, training=True, level=THRESHOLD)
+SWEEPS = (MLP, NTK, DECAY, LION, MUON, TRANSFORMER, DEPTH)

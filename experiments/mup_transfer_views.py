@@ -1,6 +1,7 @@
 """The figures and tables of the transfer study, each computed from records alone."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,25 +27,26 @@ def _name(arm: str) -> str:
     return NAMES.get(arm, arm)
 
 
-def _rates(axis: "Axes", curves: Curves, arm: str, noun: str, ceiling: float) -> None:
-    """Loss against the rate, one line a size; a line to the fitted optimum, and a warning where it is on the edge."""
-    edges = []
+def _rates(axis: "Axes", sweep: Sweep, curves: Curves, arm: str, ceiling: float) -> None:
+    """Loss against the rate, one line a size; dotted at the followed rate, and a warning where there is none."""
+    missing = []
     for size, colour in zip(optima.sizes(curves, arm), COLOURS, strict=False):
         losses = np.exp(curves[arm, size])
-        # A diverged seed leaves a gap; the axis ends where nothing has been learnt.
-        band(axis, losses.index.to_numpy(float), losses.to_numpy(float), f"{noun} {size}", colour)
-        best = optima.best_rate(curves, (arm, size))
-        if np.isnan(best):
-            edges.append(size)
-        else:
-            lowest = float(np.exp(optima.means(curves, (arm, size))).min())
-            axis.axvline(best, color=colour, linewidth=0.8, linestyle=":")
-            axis.plot(best, lowest, "v", color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.5)
+        band(axis, losses.index.to_numpy(float), losses.to_numpy(float), f"{sweep.noun} {size}", colour)
+        rate = sweep.rate(curves, (arm, size), None)
+        if np.isnan(rate):
+            missing.append(size)
+            continue
+        axis.axvline(rate, color=colour, linewidth=0.8, linestyle=":")
+        lowest = float(np.exp(optima.means(curves, (arm, size))).min())
+        level = lowest if sweep.level is None or sweep.rate is optima.best_rate else sweep.level
+        axis.plot(rate, level, "v", color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.5)
     floor = float(np.exp(min(losses.to_numpy().min() for (name, _), losses in curves.items() if name == arm)))
+    # Above the initial loss nothing has been learnt.
     axis.set(yscale="log", ylim=(0.85 * floor, 1.25 * ceiling))
     axis.set_xscale("log", base=2)
-    if edges:
-        text = f"best on the grid's edge: {', '.join(map(str, edges))}; extend it"
+    if missing:
+        text = f"on or beyond the grid's edge: {', '.join(map(str, missing))}; extend it"
         axis.text(0.02, 0.02, text, fontsize=7, color=_WARNING, transform=axis.transAxes)
 
 
@@ -57,57 +59,55 @@ def _levels(axis: "Axes") -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _moves(axis: "Axes", found: Mapping[str, Curves], noun: str, rate: str) -> None:
-    """Best rate against the size, one line an arm; a gap where it is on the grid's edge."""
-    everything = set()
-    for (arm, curves), colour in zip(found.items(), reversed(COLOURS), strict=False):
-        own = optima.sizes(curves, arm)
-        everything |= set(own)
-        label = f"{_name(arm)}: {optima.slope(curves, arm):+.2f}"
-        axis.plot(own, 2 ** optima.log_rates(curves, arm), "o-", color=colour, markersize=4, label=label)
+def _moves(axis: "Axes", found: Sequence[tuple[Sweep, str]], curves: Mapping[str, Curves], rate: str) -> None:
+    """The followed rate against the size, one line an arm; a gap where there is none."""
+    everything: set[int] = set()
+    for (sweep, arm), colour in zip(found, reversed(COLOURS), strict=False):
+        own = curves[sweep.part]
+        sizes = optima.sizes(own, arm)
+        everything |= set(sizes)
+        label = f"{_name(arm)}: {optima.slope(own, arm, sweep.rate):+.2f}"
+        rates = 2 ** optima.log_rates(own, arm, sweep.rate)
+        axis.plot(sizes, rates, "o-", color=colour, markersize=4, label=label)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     axis.set_xticks(sorted(everything), [str(size) for size in sorted(everything)])
     axis.minorticks_off()
-    axis.set(xlabel=noun, ylabel=rate)
+    axis.set(xlabel=found[0][0].noun, ylabel=rate)
     axis.legend(fontsize=7, title="octaves a doubling", title_fontsize=7)
 
 
-def _title(curves: Curves, arm: str) -> str:
-    return f"{_name(arm)}: spread {2 ** optima.spread(curves, arm):.2f}"
+def _title(records: Records, sweep: Sweep, curves: Curves, arm: str) -> str:
+    spread = f"{_name(arm)}: spread {2 ** optima.spread(curves, arm, sweep.rate):.2f}"
+    values = ", ".join(f"{value:.2f}" for value in sensitivities(records, sweep, arm))
+    return f"{spread}\nS {values}" if values else spread
 
 
 def _sweeps(
-    records: Records, found: Sequence[tuple[Sweep, str]], noun: str, loss: str, rate: str = "peak learning rate"
+    records: Records, found: Sequence[tuple[Sweep, str]], loss: str, rate: str = "peak learning rate"
 ) -> "Figure":
-    """One panel an arm with all sizes, and last how the best rates move with the size."""
+    """One panel an arm with all sizes, and last how the followed rates move with the size."""
     columns = len(found) + 1 if len(found) < 4 else 3
-    rows = -(-(len(found) + 1) // columns)
-    figure, axes = panels(rows, columns, width=3.1 * columns, height=3.0)
-    curves = {sweep.part: sweep.curves(records) for sweep in dict.fromkeys(sweep for sweep, _ in found)}
-    seeds = 1
+    figure, axes = panels(-(-(len(found) + 1) // columns), columns, width=3.1 * columns, height=3.0)
+    curves = {sweep.part: sweep.curves(records) for sweep, _ in found}
     for axis, (sweep, arm) in zip(axes.flat, found, strict=False):
-        own = curves[sweep.part]
-        seeds = next(iter(own.values())).shape[1]
-        _rates(axis, own, arm, noun, optima.initial_loss(records, sweep.part))
+        _rates(axis, sweep, curves[sweep.part], arm, optima.initial_loss(records, sweep.part))
         _levels(axis)
-        title = _title(own, arm)
         if sweep.between is not None:
             axis.axvspan(*sweep.between, color="black", alpha=0.05, linewidth=0)
-            values = ", ".join(f"{value:.2f}" for value in sensitivities(records, sweep, arm))
-            title = f"{title}\nS {values}"
-        if sweep.training:
-            axis.axhline(optima.THRESHOLD, color="black", linewidth=0.8, linestyle="--")
+        if sweep.level is not None:
+            axis.axhline(sweep.level, color="black", linewidth=0.8, linestyle="--")
         axis.set(xlabel=rate)
-        axis.set_title(title, fontsize=8, loc="left")
+        axis.set_title(_title(records, sweep, curves[sweep.part], arm), fontsize=8, loc="left")
     for place in range(0, len(found), columns):
         axes.flat[place].set_ylabel(loss)
     for unused in axes.flat[len(found) + 1 :]:
         unused.set_axis_off()
-    _moves(axes.flat[len(found)], {arm: curves[sweep.part] for sweep, arm in found}, noun, f"best {rate}")
-    handles = axes.flat[0].get_legend_handles_labels()
-    title = f"{bands(seeds)}; triangle and dotted line: optimum"
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=title, title_fontsize=7)
+    _moves(axes.flat[len(found)], found, curves, rate if found[0][0].rate is optima.ceiling else f"best {rate}")
+    seeds = next(iter(curves[found[0][0].part].values())).shape[1]
+    _, arm = max(found, key=lambda one: len(optima.sizes(curves[one[0].part], one[1])))
+    handles = axes.flat[[name for _, name in found].index(arm)].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, title=bands(seeds), title_fontsize=7)
     return figure
 
 
@@ -122,35 +122,35 @@ def sensitivities(records: Records, sweep: Sweep, arm: str) -> list[float]:
 def mlp(records: Records) -> "Figure":
     """The perceptron under SP, NTK and muP."""
     found = [(optima.MLP, "sp"), (optima.NTK, "ntk"), (optima.MLP, "mup")]
-    return _sweeps(records, found, "width", _TRAINING)
+    return _sweeps(records, found, _TRAINING)
 
 
 def transformer(records: Records) -> "Figure":
     """The transformer under SP and muP."""
     found = [(optima.TRANSFORMER, "sp"), (optima.TRANSFORMER, "mup")]
-    return _sweeps(records, found, "width", _VALIDATION)
+    return _sweeps(records, found, _VALIDATION)
 
 
 def depth(records: Records) -> "Figure":
     """The residual stack without a depth rule and with each exponent."""
     found = [(optima.DEPTH, arm) for arm in optima.arms(optima.DEPTH.curves(records))]
-    return _sweeps(records, found, "layers", _VALIDATION)
+    return _sweeps(records, found, _VALIDATION)
 
 
 def decay(records: Records) -> "Figure":
     """Weight decay, coupled and independent, at every peak rate."""
     found = [(optima.DECAY, arm) for arm in optima.arms(optima.DECAY.curves(records))]
-    return _sweeps(records, found, "width", "validation loss (nats)", "weight decay")
+    return _sweeps(records, found, "validation loss (nats)", "weight decay")
 
 
 def lion(records: Records) -> "Figure":
     """Lion under SP and muP."""
-    return _sweeps(records, [(optima.LION, "sp"), (optima.LION, "mup")], "width", _TRAINING)
+    return _sweeps(records, [(optima.LION, "sp"), (optima.LION, "mup")], _TRAINING)
 
 
 def muon(records: Records) -> "Figure":
     """Muon under SP and muP."""
-    return _sweeps(records, [(optima.MUON, "sp"), (optima.MUON, "mup")], "width", _TRAINING)
+    return _sweeps(records, [(optima.MUON, "sp"), (optima.MUON, "mup")], _TRAINING)
 
 
 def coordinates(records: Records) -> "Figure":
@@ -191,13 +191,20 @@ def optima_table(records: Records) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
+def _at_level(sweep: Sweep, of: Callable[[optima.Rate], float]) -> float:
+    """Something of the rate at which the loss falls to the sweep's level; NaN where there is no level, or a rise."""
+    if sweep.level is None or sweep.rate is optima.ceiling:
+        return float("nan")
+    return of(optima.crossing_at(sweep.level))
+
+
 def _cell(sweep: Sweep, curves: Curves, cell: optima.Cell) -> dict[str, object]:
     means = optima.means(curves, cell)
-    best = optima.best_rate(curves, cell)
-    row: dict[str, object] = {"optimum": best, "lowest loss": float(np.exp(means.min()))}
-    row[f"rate at loss {optima.THRESHOLD:g}"] = optima.crossing(curves, cell) if sweep.training else float("nan")
+    rate = sweep.rate(curves, cell, None)
+    row: dict[str, object] = {"best rate, or decay that costs": rate, "lowest loss": float(np.exp(means.min()))}
+    row["rate at the threshold"] = _at_level(sweep, lambda rate: rate(curves, cell, None))
     row["seeds"] = curves[cell].shape[1]
-    row["note"] = "best on the grid's edge: extend the grid" if np.isnan(best) else ""
+    row["note"] = "on or beyond the grid's edge: extend the grid" if np.isnan(rate) else ""
     return row
 
 
@@ -212,9 +219,8 @@ def slopes_table(records: Records) -> "pd.DataFrame":
         curves = sweep.curves(records)
         for arm in optima.arms(curves):
             row: dict[str, object] = {"part": sweep.part, "arm": _name(arm), "along": sweep.along.rpartition(".")[2]}
-            row |= {
-                "highest over lowest": 2 ** optima.spread(curves, arm),
-                "octaves a doubling": optima.slope(curves, arm),
-            }
+            row["highest over lowest"] = 2 ** optima.spread(curves, arm, sweep.rate)
+            row["octaves a doubling"] = optima.slope(curves, arm, sweep.rate)
+            row["of the rate at the threshold"] = _at_level(sweep, functools.partial(optima.slope, curves, arm))
             rows.append(row)
     return pd.DataFrame(rows)
