@@ -141,6 +141,7 @@ def coordinate_check(  # noqa: PLR0913 - the experiment's settings, all by name
 
     def series(width: int) -> dict[str, Float[np.ndarray, "seeds steps"]]:
         module, batch, loss = make_model(width)
+        batch = jax.tree.map(jnp.asarray, batch)
         specs = _specs(make_model(base_width), module, batch, overrides)
         update = transform(optimizer, specs, learning_rate, parametrization=parametrization, **options)
         own = {name: value for name, value in options.items() if name in TABLE[optimizer].defaults}
