@@ -146,6 +146,13 @@ def regret(curves: Curves, arm: str, seeds: Places = None) -> float:
     return float(losses.loc[tuned] - losses.min())
 
 
+def penalty(curves: Curves, arm: str, between: tuple[float, float], seeds: Places = None) -> float:
+    """Loss of the largest model above that of the smallest at the same rates, mean over a range of them (nats)."""
+    small, *_, large = sizes(curves, arm)
+    both = [np.exp(means(curves, (arm, size), seeds)).loc[between[0] : between[1]] for size in (large, small)]
+    return float((both[0] - both[1]).mean())
+
+
 def edges(curves: Curves, names: Sequence[str]) -> int:
     """How many cells of some arms have their lowest loss on the grid's edge."""
     return sum(int(np.isnan(log_rates(curves, name)).sum()) for name in names)

@@ -209,7 +209,7 @@ def depths(plain, complete):
     return table[table["parametrization.base_layers"].isna() | (table["model.layers"] > 2)]
 
 
-@pytest.mark.parametrize(("plain", "complete", "held"), [(-1.0, 0.25, {"e1", "e2"}), (0.1, -1.0, set())])
+@pytest.mark.parametrize(("plain", "complete", "held"), [(1.0, 0.25, {"e1", "e2", "e3", "e4"}), (0.1, 1.0, set())])
 def test_the_depth_rule_shares_the_base_with_the_arm_without_one(plain, complete, held):
     records = records_of(depths(plain, complete))
     curves = optima.DEPTH.curves(records)
@@ -218,6 +218,14 @@ def test_the_depth_rule_shares_the_base_with_the_arm_without_one(plain, complete
     assert {claim_id for claim_id, entry in found.items() if entry["holds"]} == held
     assert found["e1"]["measured"] == pytest.approx(2 * (abs(plain) - abs(complete)))
     assert found["e2"]["measured"] == pytest.approx(4 ** abs(complete))
+    # The deepest has its best rate two doublings away from that of the shallowest, 2^-6.
+    octaves = np.log2(GRID[8:13]) + 6
+    excess = {
+        s: np.mean(LOWEST * (np.exp(BEND * (octaves - 2 * s) ** 2) - np.exp(BEND * octaves**2)))
+        for s in (plain, complete)
+    }
+    assert found["e3"]["measured"] == pytest.approx(abs(excess[complete]))
+    assert found["e4"]["measured"] == pytest.approx(excess[plain] - excess[complete])
 
 
 @pytest.mark.parametrize(("part", "letter"), [("lion", "f"), ("muon", "g")])
