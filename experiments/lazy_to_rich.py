@@ -144,7 +144,7 @@ EXPERIMENT = Experiment(
         Figure(
             "kernel",
             "Regression, after training, against alpha: relative change of the tangent kernel and its alignment with "
-            "the target; and the largest distance from kernel regression on the way (root mean squares over all inputs). "
+            "the target; and the largest distance from kernel regression on the way (root mean square over inputs). "
             "Dashed: 1 / alpha.",
             ("scale",),
             views.kernel,
