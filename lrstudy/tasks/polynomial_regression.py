@@ -124,7 +124,7 @@ class PolynomialRegression(Task):
         the training inputs; ``kernel_alignment`` is y^T K y / (|K| |y|^2); ``displacement`` is relative to the initial
         weights.
         """
-        inputs = data["inputs"]
+        inputs = jnp.asarray(data["inputs"])
         kernel, change = self.tangent_kernel(params, inputs)
         labels, now = targets(inputs), kernel + change
         with jax.default_matmul_precision("highest"):
