@@ -158,6 +158,7 @@ SIZES = {
     "mixed_text": 8 * 5,
     "noisy_digits": 50,
     "noisy_regression": 6 * 4,
+    "polynomial_regression": 3,
     "quadratic": 6,
     "river": 6,
     "text": 8 * 5,

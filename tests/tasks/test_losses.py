@@ -51,8 +51,20 @@ def noisy_regression(task, params, batch):
     return (0.5 * ((features * params["weights"]).sum(-1) - labels) ** 2).mean()
 
 
+def polynomial_regression(task, params, batch):
+    start, now = (w.astype(np.float64) for w in (params["initial"], params["initial"] + params["displacement"]))
+    before, after = (batch.astype(np.float64) @ w.T for w in (start, now))
+    outputs = task.alpha * (after + task.eps / 2 * after**2 - before - task.eps / 2 * before**2).mean(1)
+    return (0.5 * (outputs - batch[:, 0] ** 2 / 2) ** 2).mean()
+
+
 REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
-REFERENCE |= {"continual_digits": digits, "mixed_text": text, "noisy_digits": digits}
+REFERENCE |= {
+    "polynomial_regression": polynomial_regression,
+    "continual_digits": digits,
+    "mixed_text": text,
+    "noisy_digits": digits,
+}
 
 
 @pytest.mark.parametrize("name", TASKS)
