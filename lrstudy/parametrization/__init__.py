@@ -1,5 +1,6 @@
 """How learning rates depend on the model: what grows with its width and depth, and what is scaled to make up for it."""
 
+from lrstudy.parametrization.coordinate import CoordinateCheck, coordinate_check
 from lrstudy.parametrization.model import Parametrized
 from lrstudy.parametrization.optimum import Optimum, optimal_learning_rate
 from lrstudy.parametrization.rules import PARAMETRIZATIONS, Rule, attention_scale, rules
@@ -12,6 +13,7 @@ __all__ = [
     "DECIDED",
     "PARAMETRIZATIONS",
     "TABLE",
+    "CoordinateCheck",
     "Optimum",
     "ParamSpec",
     "Parametrization",
@@ -20,6 +22,7 @@ __all__ = [
     "Scaled",
     "SpecError",
     "attention_scale",
+    "coordinate_check",
     "infer_specs",
     "learning_rate_at_threshold",
     "learning_rate_sensitivity",

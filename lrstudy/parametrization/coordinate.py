@@ -90,7 +90,7 @@ def _named(intermediates: Any) -> Iterator[tuple[str, Array]]:
             yield "/".join(kept[:-1] if kept[-1] == "0" else kept) or "output", leaf
 
 
-def coordinate_check(  # noqa: PLR0913 - the experiment's settings, all by name
+def coordinate_check(
     make_model: MakeModel,
     widths: Sequence[int],
     *,

@@ -80,14 +80,14 @@ def rules(
     lib = parametrization in FEATURE_LEARNING
     theta = _theta(spec, parametrization, form)
     mult, size, gradient = _table(spec, lib=lib)
-    mult, size = mult.times(theta), size.times(theta, -1)
+    mult, size = mult.times(theta), size.times(theta, -1.0)
     eps = gradient.times(theta)
-    rate = _rate(spec, optimizer, lib=lib).times(theta, -2 if optimizer == "sgd" else -1)
+    rate = _rate(spec, optimizer, lib=lib).times(theta, -2.0 if optimizer == "sgd" else -1.0)
     if optimizer == "adafactor":
-        rate = rate.times(size, -1)
+        rate = rate.times(size, -1.0)
     if parametrization in ONE_RATE:
         rate = _ONE
-    init = size.times(_own_size(spec), -1)
+    init = size.times(_own_size(spec), -1.0)
     depth_rate = depth_multiplier ** ((2 * alpha if optimizer == "sgd" else alpha) - 1) if spec.in_stack else 1.0
     depth_eps = depth_multiplier**-alpha if spec.in_stack else 1.0
     lr = rate.of(spec) * depth_rate
@@ -116,26 +116,26 @@ _ROOT_IN, _ROOT_OUT = _Power(m_in=0.5), _Power(m_out=0.5)
 
 def _table(spec: ParamSpec, *, lib: bool) -> tuple[_Power, _Power, _Power]:
     """Multiplier, size at initialisation and size of the gradient, each over the base model's, in the two tables."""
-    inverse = _ONE.times(_FAN_IN, -1)
+    inverse = _ONE.times(_FAN_IN, -1.0)
     if spec.role == "output":
         return (inverse, _ONE, inverse) if lib else (_ONE, _own_size(spec), _ONE)
     if spec.role == "scalar":
         return _ONE, _ONE, _ONE
     # What flows back through a readout of size 1/m or m^-1/2.
-    return _ONE, _own_size(spec), _ONE.times(_FAN_OUT if lib else _ROOT_OUT, -1)
+    return _ONE, _own_size(spec), _ONE.times(_FAN_OUT if lib else _ROOT_OUT, -1.0)
 
 
 def _own_size(spec: ParamSpec) -> _Power:
     """Size of what a model's own fan-in initialisation draws."""
-    return _ONE.times(_ROOT_IN, -1) if spec.role in ("hidden", "output") else _ONE
+    return _ONE.times(_ROOT_IN, -1.0) if spec.role in ("hidden", "output") else _ONE
 
 
 def _theta(spec: ParamSpec, parametrization: str, form: str) -> _Power:
     """By how much the chosen multiplier exceeds that of the table."""
     if parametrization in ("ntk", "ntk_per_layer"):
-        return _ONE.times(_ROOT_IN, -1) if spec.role in ("hidden", "output") else _ONE
+        return _ONE.times(_ROOT_IN, -1.0) if spec.role in ("hidden", "output") else _ONE
     if parametrization == "mean_field":
-        return _ONE.times(_ROOT_IN, -1) if spec.role == "hidden" else _ONE
+        return _ONE.times(_ROOT_IN, -1.0) if spec.role == "hidden" else _ONE
     if form == "t3":
         return _FAN_IN if spec.role == "output" else _ONE
     if form == "t9":
@@ -149,11 +149,11 @@ def _rate(spec: ParamSpec, optimizer: str, *, lib: bool) -> _Power:
         return _ONE
     if optimizer == "sgd":
         if spec.role == "output":
-            return _FAN_IN if lib else _ONE.times(_FAN_IN, -1)
-        return (_FAN_OUT if lib else _ROOT_OUT).times(_FAN_IN, -1)
+            return _FAN_IN if lib else _ONE.times(_FAN_IN, -1.0)
+        return (_FAN_OUT if lib else _ROOT_OUT).times(_FAN_IN, -1.0)
     # Muon's update of a hidden matrix has a spectral norm that does not grow.
     if (spec.role == "hidden" and optimizer != "muon") or (spec.role == "output" and not lib):
-        return _ONE.times(_FAN_IN, -1)
+        return _ONE.times(_FAN_IN, -1.0)
     return _ONE
 
 
