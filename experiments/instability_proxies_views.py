@@ -71,6 +71,8 @@ def log_z(records: Records) -> "Figure":
     figure, axes = panels(1, len(rates), width=9.0, height=3.0)
     seeds = 0
     for axis, rate in zip(axes[0], rates, strict=True):
+        if axis is not axes[0, 0]:
+            axis.sharey(axes[0, 0])
         for (name, own), colour in zip(arms.items(), COLOURS, strict=False):
             curves = claims.log_z(own, rate)
             label = NAMES[name] if name == "no_z_loss" else f"z-loss of {claims.Z_LOSS:g}"
@@ -79,7 +81,6 @@ def log_z(records: Records) -> "Figure":
         axis.axhline(0, color="black", linewidth=0.7, linestyle=":")
         axis.set_xlabel("step (optimizer updates)")
         axis.set_title(f"peak {rate:.3g}", fontsize=9, loc="left")
-        axis.sharey(axes[0, 0])
     axes[0, 0].set_ylabel("mean log Z of the output logits (nats)")
     _legend(figure, axes[0, 0], seeds)
     return figure
@@ -89,11 +90,12 @@ def sensitivity(records: Records) -> "Figure":
     """Final loss against the peak, a panel for every kind of intervention, the sensitivity in the legends."""
     figure, axes = panels(2, 2, width=9.0, height=3.1)
     for axis, (title, names) in zip(axes.flat, _SHOWN.items(), strict=True):
+        if axis is not axes[0, 0]:
+            axis.sharey(axes[0, 0])
         warnings = [_losses(axis, records, name, colour) for name, colour in zip(names, COLOURS, strict=False)]
         axis.set_title(title, fontsize=9, loc="left")
         axis.set_title("\n".join(filter(None, warnings)), fontsize=7, color=_WARNING, loc="right")
         axis.set(xscale="log", xlabel=_PEAK)
-        axis.sharey(axes[0, 0])
         axis.legend(fontsize=7, title="dotted: optimum", title_fontsize=7)
     for axis in axes[:, 0]:
         axis.set_ylabel("validation loss (nats/byte)")
@@ -133,7 +135,7 @@ def extrapolation(records: Records) -> "Figure":
         axis.set_title(f"peak {rate:.3g}: {error_share:+.0%}", fontsize=9, loc="left")
         _tick_sizes(axis, sizes)
         seeds = max(seeds, logits.shape[1])
-    axes[0, 0].set_ylabel("largest attention logit after training")
+    axes[0, 0].set_ylabel("largest attention logit")
     handles = axes[0, 0].get_legend_handles_labels()
     title = f"geometric mean over {seeds} seeds; bars: range; no qk-norm"
     figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=8, title=title, title_fontsize=7)
@@ -150,7 +152,7 @@ def gradients(records: Records) -> "Figure":
     """The gradient's root mean square against the size and against the peak, with epsilons to compare."""
     figure, axes = panels(1, 2, width=9.0, height=3.2)
     by_size = claims.gradients(records)
-    seeds = by_size.shape[1]
+    seeds = [by_size.shape[1], 0]
     for rate, colour in zip(claims.size_rates(records), COLOURS, strict=False):
         own = by_size.xs(rate, level="schedule.peak")
         sizes = own.index.to_numpy(float)
@@ -158,13 +160,15 @@ def gradients(records: Records) -> "Figure":
         axes[0, 0].plot(sizes, own.mean(axis=1), "o", color=colour, markersize=3)
         _tick_sizes(axes[0, 0], sizes)
     for name, colour in zip(_SHOWN["Normalisation"][:2], COLOURS[3:], strict=False):
-        _over_rates(axes[0, 1], claims.gradients_by_rate(claims.arm(records, name)), NAMES[name], colour)
-    for axis, xlabel in zip(axes[0], ("parameters", _PEAK), strict=True):
+        table = claims.gradients_by_rate(claims.arm(records, name))
+        _over_rates(axes[0, 1], table, NAMES[name], colour)
+        seeds[1] = max(seeds[1], table.shape[1])
+    for axis, xlabel, count in zip(axes[0], ("parameters", _PEAK), seeds, strict=True):
         axis.set(xscale="log", yscale="log", xlabel=xlabel)
         low, high = axis.get_ylim()
-        axis.set_ylim(min(low, 0.8 * claims.COMPARABLE), high)
+        axis.set_ylim(min(low, 0.4 * claims.COMPARABLE), high)
         axis.axhline(claims.COMPARABLE, color="black", linewidth=0.8, linestyle="--", label="epsilon 1e-3")
-        axis.legend(fontsize=7, title=bands(seeds), title_fontsize=7)
+        axis.legend(fontsize=7, title=bands(count), title_fontsize=7, loc="lower left")
     _tick_sizes(axes[0, 0], sorted(set(by_size.index.get_level_values("parameters"))))
     axes[0, 0].set_ylabel("RMS of the gradient, second half")
     return figure
