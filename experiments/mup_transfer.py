@@ -39,7 +39,8 @@ class Scale:
     """What a preset changes: sizes alone, never what is asked.
 
     Attributes:
-        seeds: of every run.
+        seeds: of the runs on digits.
+        text_seeds: of the runs on text.
         mlp: widths of the perceptron.
         text: widths of the transformer.
         decay: widths of the perceptron whose weight decay is swept (as ``rates``); longer, so that decay matters.
@@ -53,6 +54,7 @@ class Scale:
     """
 
     seeds: tuple[int, ...]
+    text_seeds: tuple[int, ...]
     mlp: Sizes
     text: Sizes
     decay: Sizes
@@ -74,9 +76,10 @@ def octaves(first: float, last: float, each: float = 1.0) -> tuple[float, ...]:
 WIDTHS = (64, 128, 256, 512)
 _MLP = Sizes(WIDTHS, octaves(-11, -2, 0.5), 40)
 
-# Seeds 0 and 1 were looked at while the study was made; none of these was.
+# Seeds 0 to 2 were looked at while the study was made, and on digits 401 to 403 (see the claims); none of these was.
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale(
+        (501, 502),
         (401, 402),
         mlp=Sizes((16, 32), octaves(-8, 0, 2), 12),
         text=Sizes((8, 16), octaves(-9, -1, 2), 8, 4),
@@ -89,6 +92,7 @@ SCALES: Mapping[str, Scale] = {
         context=8,
     ),
     "cpu": Scale(
+        (501, 502, 503),
         (401, 402, 403),
         mlp=_MLP,
         text=Sizes((64, 128, 256), octaves(-11, -3), 100, 8),
@@ -99,6 +103,7 @@ SCALES: Mapping[str, Scale] = {
         muon=Sizes((64, 128, 256), octaves(-8, 1), 40),
     ),
     "gpu": Scale(
+        (501, 502, 503),
         (401, 402, 403),
         mlp=Sizes((64, 128, 256, 512, 1024, 2048), octaves(-13, -2, 0.5), 40),
         text=Sizes((128, 256, 512, 1024, 2048), octaves(-13, -3), 300, 16),
@@ -111,6 +116,7 @@ SCALES: Mapping[str, Scale] = {
         context=128,
     ),
     "paper": Scale(
+        (501, 502, 503, 504, 505),
         (401, 402, 403, 404, 405),
         mlp=Sizes((256, 512, 1024, 2048, 4096, 8192), octaves(-16, -2, 0.5), 1_000),
         text=Sizes((128, 256, 512, 1024, 2048, 4096, 8192), octaves(-16, -3, 0.5), 5_000, 64),
@@ -150,7 +156,7 @@ def _schedule(sizes: Sizes, peak: float) -> Choice:
 
 def _digits(sizes: Sizes, optimizer: Choice, peak: float, record_every: int = 1) -> RunConfig:
     return RunConfig(
-        task=choice("task", "digits", batch_size=sizes.batch),
+        task=choice("task", "digits", batch_size=sizes.batch, standardised=True),
         model=choice("model", "mlp", width=sizes.sizes[0], layers=2),
         schedule=_schedule(sizes, peak),
         optimizer=optimizer,
@@ -195,7 +201,7 @@ def _transformer(scale: Scale) -> Part:
             _parametrizations(("mup", "sp"), sizes.sizes[0]),
             axis("model.width", sizes.sizes),
             axis("schedule.peak", sizes.rates),
-            axis("seed", scale.seeds),
+            axis("seed", scale.text_seeds),
         ],
     )
 
@@ -230,7 +236,7 @@ def _depth(scale: Scale) -> Part:
     model = {"width": scale.depth_width, "heads": 4, "layers": base, "scan_layers": True}
     return Part(
         _text(scale, sizes, **model),
-        [runs, axis("schedule.peak", sizes.rates), axis("seed", scale.seeds)],
+        [runs, axis("schedule.peak", sizes.rates), axis("seed", scale.text_seeds)],
     )
 
 

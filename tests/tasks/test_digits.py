@@ -148,3 +148,14 @@ def test_networks_of_images_learn_the_digits(model):
     # Chance is a tenth.
     assert float(last["validation_accuracy"]) > 0.7
     assert float(last["validation_loss"]) < float(first["validation_loss"])
+
+
+def test_standardised_pixels_are_the_same_images_of_mean_zero_and_deviation_one():
+    plain, own = (Digits(standardised=flag).load() for flag in (False, True))
+    names = ("train_pixels", "validation_pixels")
+    pixels, scaled = (np.concatenate([data[name] for name in names]).astype(np.float64) for data in (plain, own))
+    # Float32 keeps 6e-8 of every pixel.
+    assert abs(scaled.mean()) < 1e-6
+    assert abs(scaled.std() - 1) < 1e-6
+    np.testing.assert_allclose(scaled, (pixels - pixels.mean()) / pixels.std(), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(own["train_labels"], plain["train_labels"])
