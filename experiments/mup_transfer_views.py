@@ -27,7 +27,7 @@ def _name(arm: str) -> str:
     return NAMES.get(arm, arm)
 
 
-def _rates(axis: "Axes", sweep: Sweep, curves: Curves, arm: str, ceiling: float) -> None:
+def _rates(axis: "Axes", sweep: Sweep, curves: Curves, arm: str) -> None:
     """Loss against the rate, one line a size; dotted at the followed rate, and a warning where there is none."""
     missing = []
     for size, colour in zip(optima.sizes(curves, arm), COLOURS, strict=False):
@@ -41,19 +41,22 @@ def _rates(axis: "Axes", sweep: Sweep, curves: Curves, arm: str, ceiling: float)
         lowest = float(np.exp(optima.means(curves, (arm, size))).min())
         level = lowest if sweep.level is None or sweep.rate is optima.best_rate else sweep.level
         axis.plot(rate, level, "v", color=colour, markersize=5, markeredgecolor="black", markeredgewidth=0.5)
-    floor = float(np.exp(min(losses.to_numpy().min() for (name, _), losses in curves.items() if name == arm)))
-    # Above the initial loss nothing has been learnt.
-    axis.set(yscale="log", ylim=(0.85 * floor, 1.25 * ceiling))
     axis.set_xscale("log", base=2)
     if missing:
         text = f"on or beyond the grid's edge: {', '.join(map(str, missing))}; extend it"
         axis.text(0.02, 0.02, text, fontsize=7, color=_WARNING, transform=axis.transAxes)
 
 
-def _levels(axis: "Axes") -> None:
-    """Plain numbers along a logarithmic loss axis that may span less than a decade."""
+def _levels(axis: "Axes", found: Sequence[Curves], initial: float) -> None:
+    """One range of losses for all panels, logarithmic where it is wide; above the initial loss nothing is learnt."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+    shown = np.concatenate([np.exp(losses.to_numpy()).ravel() for curves in found for losses in curves.values()])
+    low, high = float(shown.min()), float(min(shown[np.isfinite(shown)].max(), 1.25 * initial))
+    if high < 4 * low:
+        axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        return
+    axis.set(yscale="log", ylim=(0.85 * low, 1.05 * high))
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -66,19 +69,24 @@ def _moves(axis: "Axes", found: Sequence[tuple[Sweep, str]], curves: Mapping[str
         own = curves[sweep.part]
         sizes = optima.sizes(own, arm)
         everything |= set(sizes)
-        label = f"{_name(arm)}: {optima.slope(own, arm, sweep.rate):+.2f}"
+        slope = optima.slope(own, arm, sweep.rate)
+        label = f"{_name(arm)}: {'not known' if np.isnan(slope) else f'{slope:+.2f}'}"
         rates = 2 ** optima.log_rates(own, arm, sweep.rate)
         axis.plot(sizes, rates, "o-", color=colour, markersize=4, label=label)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     axis.set_xticks(sorted(everything), [str(size) for size in sorted(everything)])
     axis.minorticks_off()
+    # Whole octaves, so that a line within one of them has ticks too.
+    low, high = np.log2(axis.get_ylim())
+    axis.set_ylim(2 ** np.floor(low), 2 ** np.ceil(high))
     axis.set(xlabel=found[0][0].noun, ylabel=rate)
     axis.legend(fontsize=7, title="octaves a doubling", title_fontsize=7)
 
 
 def _title(records: Records, sweep: Sweep, curves: Curves, arm: str) -> str:
-    spread = f"{_name(arm)}: spread {2 ** optima.spread(curves, arm, sweep.rate):.2f}"
+    octaves = optima.spread(curves, arm, sweep.rate)
+    spread = f"{_name(arm)}: spread {'not known' if np.isnan(octaves) else f'{2**octaves:.2f}'}"
     values = ", ".join(f"{value:.2f}" for value in sensitivities(records, sweep, arm))
     return f"{spread}\nS {values}" if values else spread
 
@@ -91,8 +99,8 @@ def _sweeps(
     figure, axes = panels(-(-(len(found) + 1) // columns), columns, width=3.1 * columns, height=3.0)
     curves = {sweep.part: sweep.curves(records) for sweep, _ in found}
     for axis, (sweep, arm) in zip(axes.flat, found, strict=False):
-        _rates(axis, sweep, curves[sweep.part], arm, optima.initial_loss(records, sweep.part))
-        _levels(axis)
+        _rates(axis, sweep, curves[sweep.part], arm)
+        _levels(axis, list(curves.values()), optima.initial_loss(records, sweep.part))
         if sweep.between is not None:
             axis.axvspan(*sweep.between, color="black", alpha=0.05, linewidth=0)
         if sweep.level is not None:
