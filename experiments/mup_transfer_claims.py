@@ -17,10 +17,11 @@ has (spreads of 1.35 and 3.73), and the digits were run again as specified, on f
 After that run c2, c3 and e2 fail. c2: SP's widest transformer is below 3.2 nats at the lowest rate of the grid
 already, so there is no crossing to follow; the grid should have gone lower. c3: from 2^-7 to 2^-4 muP's curves stay
 within 0.06 nats at width 64 and 0.1 at 256, and the lowest of three noisy seeds wanders over them; the crossing does
-not move (c1). e2: likewise over depths, where losses at equal low rates agree (e3). a1, a2 and a6 hold by the means of
-three seeds and are not settled: muP's bottom is flat. SP ends lower than muP at the large widths where each has its
-own best rate (digits at 512: 0.079 against 0.104; text at 256: 2.675 against 2.748): a rate that transfers is not a
-lower loss.
+not move (c1). e2: likewise over depths, where losses at equal low rates agree (e3). e1 rests on the same flat bottoms:
+it has no interval, as without one of the seeds an optimum sits on the grid's edge, and alpha 1/2, of which nothing is
+claimed, has a smaller spread (1.83) than alpha 1 (2.33). a1 holds by a hair; a1, a2 and a6 hold by the means of three
+seeds and are not settled: muP's bottom is flat. SP ends lower than muP at the large widths where each has its own best
+rate (digits at 512: 0.079 against 0.104; text at 256: 2.675 against 2.748): a rate that transfers is not a lower loss.
 """
 
 from collections.abc import Callable, Sequence
