@@ -48,6 +48,7 @@ class Scale:
         depth: layers of the residual model.
         lion: widths of the perceptron under Lion.
         muon: and under Muon.
+        alphas: exponents of the depth rules.
         depth_width: of the residual model.
         layers: of the transformer.
         context: bytes of a window.
@@ -62,6 +63,7 @@ class Scale:
     depth: Sizes
     lion: Sizes
     muon: Sizes
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0)
     depth_width: int = 32
     layers: int = 1
     context: int = 32
@@ -83,12 +85,14 @@ SCALES: Mapping[str, Scale] = {
         (401, 402),
         mlp=Sizes((16, 32), octaves(-8, 0, 2), 12),
         text=Sizes((8, 16), octaves(-9, -1, 2), 8, 4),
-        decay=Sizes((16, 32), octaves(-4, 4, 4), 8),
-        decay_peaks=(2.0**-6,),
-        depth=Sizes((2, 4), octaves(-9, -1, 4), 4, 4),
-        lion=Sizes((16, 32), octaves(-12, -2, 5), 8),
-        muon=Sizes((16, 32), octaves(-8, 2, 5), 8),
+        decay=Sizes((16,), octaves(-4, 4, 4), 8),
+        decay_peaks=(2.0**-6, 2.0**-8),
+        depth=Sizes((1, 2), octaves(-9, -1, 4), 4, 4),
+        lion=Sizes((16,), octaves(-12, -2, 5), 8),
+        muon=Sizes((16,), octaves(-8, 2, 5), 8),
+        alphas=(1.0,),
         depth_width=8,
+        layers=0,
         context=8,
     ),
     "cpu": Scale(
@@ -229,11 +233,11 @@ def _depth(scale: Scale) -> Part:
     plain = choice("parametrization", "mup", base_width=scale.depth_width)
     ruled = [
         choice("parametrization", "mup", base_width=scale.depth_width, base_layers=base, alpha=alpha)
-        for alpha in (0.0, 0.5, 1.0)
+        for alpha in scale.alphas
     ]
     runs: list[Assignment] = [{"parametrization": plain, "model.layers": base}]
     runs += [{"parametrization": own, "model.layers": deep} for own in (plain, *ruled) for deep in sizes.sizes[1:]]
-    model = {"width": scale.depth_width, "heads": 4, "layers": base, "scan_layers": True}
+    model = {"width": scale.depth_width, "heads": 4, "layers": base, "scan_layers": sizes.sizes[-1] > 4}
     return Part(
         _text(scale, sizes, **model),
         [runs, axis("schedule.peak", sizes.rates), axis("seed", scale.text_seeds)],

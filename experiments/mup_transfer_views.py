@@ -74,12 +74,13 @@ def _moves(axis: "Axes", found: Sequence[tuple[Sweep, str]], curves: Mapping[str
         rates = 2 ** optima.log_rates(own, arm, sweep.rate)
         axis.plot(sizes, rates, "o-", color=colour, markersize=4, label=label)
     axis.set_xscale("log", base=2)
-    axis.set_yscale("log", base=2)
     axis.set_xticks(sorted(everything), [str(size) for size in sorted(everything)])
     axis.minorticks_off()
     # Whole octaves, so that a line within one of them has ticks too.
-    low, high = np.log2(axis.get_ylim())
-    axis.set_ylim(2 ** np.floor(low), 2 ** np.ceil(high))
+    known = np.concatenate([optima.log_rates(curves[sweep.part], arm, sweep.rate) for sweep, arm in found])
+    if np.isfinite(known).any():
+        axis.set_yscale("log", base=2)
+        axis.set_ylim(2 ** (np.floor(np.nanmin(known)) - 0.2), 2 ** (np.ceil(np.nanmax(known)) + 0.2))
     axis.set(xlabel=found[0][0].noun, ylabel=rate)
     axis.legend(fontsize=7, title="octaves a doubling", title_fontsize=7)
 
