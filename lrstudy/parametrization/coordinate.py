@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from lrstudy.optimizers import TABLE
-from lrstudy.parametrization.model import Parametrized
-from lrstudy.parametrization.specs import Specs, infer_specs
-from lrstudy.parametrization.transform import rules_of, transform
+from lrstudy.parametrization.model import Parametrized, starts_at_zero
+from lrstudy.parametrization.specs import Specs, flat, infer_specs
+from lrstudy.parametrization.transform import check_starts, rules_of, transform
 
 TOLERANCE = 0.15
 """The steepest slope that passes: over four widths, one doubling apart, three seeds leave up to half of it as noise."""
+
+_LEAST_SEEDS = 3
+_MOVED = "w "
 
 Loss = Callable[[Any, Any], Array]
 MakeModel = Callable[[int], tuple[nn.Module, Any, Loss]]
@@ -35,7 +39,8 @@ class CoordinateCheck(NamedTuple):
             over seeds, over log2 of the width, and NaN where the series is zero or not finite at some width.
         passed: no series failed.
         failing: the series that failed: steeper than ``TOLERANCE`` at the last t, zero there at some widths only, or
-            not finite anywhere.
+            not finite anywhere; and ``w PATH`` for every tensor that training had not moved by then at some width,
+            for what does not train keeps every size.
     """
 
     slopes: dict[str, tuple[float, ...]]
@@ -54,8 +59,9 @@ class _Run:
     steps: int
 
     def sizes(self, variables: Mapping[str, Any]) -> dict[str, Float[Array, " steps"]]:
-        """Series to its value at every step, from these initial variables."""
+        """Series to its value at every step, and of every tensor whether it has moved, from these initial variables."""
         params = variables["params"]
+        start = flat(params)
         first = jax.tree.map(jnp.zeros_like, self._activations(variables, params))
 
         def step(carry: Any, count: Array) -> tuple[Any, dict[str, Array]]:
@@ -66,6 +72,7 @@ class _Run:
             first = {name: jnp.where(count == 0, h, first[name]) for name, h in now.items()}
             found = {f"|h| {name}": jnp.mean(jnp.abs(h)) for name, h in now.items()}
             found |= {f"|h - h0| {name}": jnp.mean(jnp.abs(h - first[name])) for name, h in now.items()}
+            found |= {f"{_MOVED}{name}": jnp.any(w != start[name]) for name, w in flat(params).items()}
             value, grads = jax.value_and_grad(lambda p: self.loss(self.model.effective(p), self.batch))(params)
             updates, state = self.transform.update(grads, state, params, value=value)
             return (optax.apply_updates(params, updates), state, first), found
@@ -100,7 +107,8 @@ def coordinate_check(
     learning_rate: float,
     steps: int = 4,
     seeds: Sequence[int] = (0, 1, 2),
-    zero: Sequence[str] = ("readout", "query"),
+    zero_readout: bool = True,
+    zero_query: bool = True,
     overrides: Sequence[tuple[str, Mapping[str, Any]]] | None = None,
     exclude: str | None = None,
     **options: Any,
@@ -119,24 +127,24 @@ def coordinate_check(
         base_width: at which every factor of the parametrization is 1.
         parametrization: see ``rules``.
         optimizer: a row of the table of optimizers.
-        learning_rate: of the base model; larger than one trains with, for the signal.
-        steps: activations are looked at before each of so many updates; at least 2.
-        seeds: of the initial parameters.
-        zero: see ``Parametrized``. Zero start of readout and queries takes away the transient of a random readout,
-            which falls like the width to the power -1/2 and would be seen for some steps.
+        learning_rate: of the base model, positive; larger than one trains with, for the signal.
+        steps: activations are looked at before each of so many updates; at least 3, as what lies below a readout that
+            starts at zero moves from the second update on, and 4 where queries start at zero, which hold keys back by
+            one more.
+        seeds: of the initial parameters, at least three and all different.
+        zero_readout: see ``starts_at_zero``. It takes away the transient of a random readout, which falls like the
+            width to the power -1/2 and would be seen for some steps.
+        zero_query: see ``starts_at_zero``.
         overrides: see ``infer_specs``; ``None``: the module's own ``spec_overrides()``.
-        exclude: a regular expression; modules whose path it is found in are left out.
+        exclude: a regular expression; modules and tensors whose path it is found in are left out. The attention logits
+            of a model with a tied readout shrink in narrow models even where everything is right.
         **options: further arguments of ``transform``: the form, Adam's epsilon, hyperparameters.
 
     Raises:
-        ValueError: fewer than two widths, one twice, fewer than two steps, no seed, or widths whose modules differ.
+        ValueError: too few widths, steps or seeds, or one twice; a rate that is not positive; widths whose modules
+            differ; nothing that is not excluded; and what ``transform``, ``infer_specs`` and ``check_starts`` refuse.
     """
-    if len(widths) < 2 or len(set(widths)) < len(widths):
-        raise ValueError(f"widths must be at least two and all different, got {widths!r}")
-    if steps < 2:
-        raise ValueError(f"steps must be at least 2, got {steps!r}")
-    if not seeds:
-        raise ValueError(f"seeds must hold at least one, got {seeds!r}")
+    _check_experiment(widths, seeds, learning_rate)
     settings = {name: options[name] for name in ("form", "depth_multiplier", "alpha") if name in options}
 
     def series(width: int) -> dict[str, Float[np.ndarray, "seeds steps"]]:
@@ -146,6 +154,9 @@ def coordinate_check(
         update = transform(optimizer, specs, learning_rate, parametrization=parametrization, **options)
         own = {name: value for name, value in options.items() if name in TABLE[optimizer].defaults}
         found = rules_of(optimizer, specs, own, parametrization=parametrization, **settings)
+        zero = starts_at_zero(module, specs, readout=zero_readout, query=zero_query)
+        check_starts(optimizer, zero, own)
+        _check_steps(steps, zero)
         model = Parametrized.of(module, found, zero)
         run = _Run(model, optax.with_extra_args_support(update), loss, batch, steps)
         initial = [_initial(model, jax.random.key(seed), _inputs(batch)) for seed in seeds]
@@ -154,6 +165,23 @@ def coordinate_check(
         return {name: np.asarray(values, np.float64) for name, values in sizes.items()}
 
     return _verdict({width: series(width) for width in widths}, exclude)
+
+
+def _check_experiment(widths: Sequence[int], seeds: Sequence[int], learning_rate: float) -> None:
+    if len(widths) < 2 or len(set(widths)) < len(widths):
+        raise ValueError(f"widths must be at least two and all different, got {widths!r}")
+    if len(set(seeds)) < max(_LEAST_SEEDS, len(seeds)):
+        raise ValueError(f"seeds must be at least {_LEAST_SEEDS} and all different, got {seeds!r}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a finite positive number, got {learning_rate!r}")
+
+
+def _check_steps(steps: int, zero: Sequence[str]) -> None:
+    least = 4 if any("query" in path for path in zero) else 3
+    if steps < least:
+        raise ValueError(
+            f"steps must be at least {least} where {', '.join(zero) or 'nothing'} starts at zero, got {steps!r}"
+        )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -188,7 +216,7 @@ def _verdict(
     """Fits and judges every series.
 
     Raises:
-        ValueError: widths hold different series.
+        ValueError: widths hold different series, or all are excluded.
     """
     names = {frozenset(found) for found in sizes.values()}
     if len(names) > 1:
@@ -200,11 +228,16 @@ def _verdict(
         if exclude is not None and re.search(exclude, name.rpartition(" ")[2]):
             continue
         values = np.stack([found[name].mean(axis=0) for found in sizes.values()])
-        slopes[name] = tuple(_slope(widths, at_step) for at_step in values.T)
         last = values[:, -1]
+        if name.startswith(_MOVED):
+            failing += [] if last.all() else [name]
+            continue
+        slopes[name] = tuple(_slope(widths, at_step) for at_step in values.T)
         dead = (last == 0).any() and (last != 0).any()
         if dead or not np.isfinite(values).all() or abs(slopes[name][-1]) > TOLERANCE:
             failing.append(name)
+    if not slopes:
+        raise ValueError(f"exclude must leave something to judge, got {exclude!r}")
     return CoordinateCheck(slopes, not failing, tuple(failing))
 
 

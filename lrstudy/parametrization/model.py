@@ -1,7 +1,6 @@
 """A model under a parametrization: its tensors scaled at initialisation and in the forward pass."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from lrstudy.parametrization.rules import Rule
-from lrstudy.parametrization.specs import path_of
+from lrstudy.parametrization.specs import Specs, path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Parametrized:
     Attributes:
         module: the model.
         factors: path to multiplier and initial factor of every tensor, in the order of the tree.
-        zero: regular expressions, searched in ``a/b/kernel``, of the tensors that start at zero.
+        zero: paths of the tensors that start at zero; see ``starts_at_zero``.
     """
 
     module: nn.Module
@@ -37,18 +36,18 @@ class Parametrized:
         Args:
             module: the model.
             rules: path to rule for every tensor.
-            zero: see the class; one that no tensor has is ignored, as a model without attention has no query.
+            zero: see the class.
         """
         return cls(module, tuple((path, rule.mult, rule.init) for path, rule in rules.items()), tuple(zero))
 
-    def init(self, key: Key[Array, ""], *inputs: Any) -> dict[str, Any]:
-        """The module's initial variables, its parameters scaled."""
-        variables = dict(self.module.init(key, *inputs))
+    def init(self, key: Key[Array, ""], *inputs: Any, **options: Any) -> dict[str, Any]:
+        """The module's initial variables, its parameters scaled; options are those of ``linen.Module.init``."""
+        variables = dict(self.module.init(key, *inputs, **options))
         initial = {path: factor for path, _, factor in self.factors}
 
         def scaled(path: Any, leaf: Array) -> Array:
             name = path_of(path)
-            if any(re.search(pattern, name) for pattern in self.zero):
+            if name in self.zero:
                 return jnp.zeros_like(leaf)
             return _times(leaf, initial[name])
 
@@ -62,6 +61,24 @@ class Parametrized:
     def apply(self, variables: Mapping[str, Any], *inputs: Any, **options: Any) -> Any:
         """The module's outputs at the effective parameters; options are those of ``linen.Module.apply``."""
         return self.module.apply({**variables, "params": self.effective(variables["params"])}, *inputs, **options)
+
+
+def starts_at_zero(module: nn.Module, specs: Specs, *, readout: bool, query: bool) -> tuple[str, ...]:
+    """The paths of the tensors that are to start at zero (Yang et al. 2022, arXiv 2203.03466, appendix D.2).
+
+    A tied table is no readout that could. Queries that are normalised start as they are: at zero their norm has a
+    gradient a thousand times too large.
+
+    Args:
+        module: the model.
+        specs: of its tensors.
+        readout: whether the readout does, which is known by its role.
+        query: whether the queries of attention do, which are known by their name, ``query/kernel``.
+    """
+    readouts = [path for path, spec in specs.items() if readout and spec.role == "output"]
+    normalised = getattr(module, "qk_norm", False)
+    queries = [path for path in specs if query and not normalised and path.split("/")[-2:] == ["query", "kernel"]]
+    return (*readouts, *queries)
 
 
 def _times(leaf: Array, factor: float) -> Array:

@@ -11,7 +11,8 @@ class Optimum(NamedTuple):
 
     Attributes:
         value: the rate.
-        on_edge: the lowest loss sits on the first or last rate of the grid, so the true optimum may lie outside.
+        on_edge: the lowest loss sits on the first or last rate of the grid, though others may have it too, so the true
+            optimum may lie outside.
     """
 
     value: float
@@ -41,6 +42,8 @@ def optimal_learning_rate(learning_rates: Sequence[float], losses: Sequence[floa
     order = np.argsort(rates)
     rates, values = rates[order], np.where(np.isfinite(values[order]), values[order], np.inf)
     best = int(np.argmin(values))
+    if values[-1] == values[best]:
+        best = rates.size - 1
     if best in (0, rates.size - 1):
         return Optimum(float(rates[best]), on_edge=True)
     if not np.isfinite(values[best - 1 : best + 2]).all():

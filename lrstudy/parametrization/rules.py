@@ -9,9 +9,10 @@ parametrization and that of the ``mup`` library (Yang et al. 2022, arXiv 2203.03
 from the multiplier that they choose.
 """
 
+import math
 from typing import NamedTuple
 
-from lrstudy.parametrization.specs import ParamSpec
+from lrstudy.parametrization.specs import ROLES, ParamSpec
 
 PARAMETRIZATIONS = ("sp", "sp_per_layer", "ntk", "ntk_per_layer", "mean_field", "mup")
 FORMS = ("lib", "t3", "t9")
@@ -74,9 +75,14 @@ def rules(
         The factors.
 
     Raises:
-        ValueError: an unknown name, a form of another parametrization, or a depth that is not positive.
+        ValueError: an unknown name, a form of another parametrization, or a number that is none.
     """
-    _check(parametrization, optimizer, form, depth_multiplier)
+    _check(spec, parametrization, optimizer, form)
+    for name, value in (("m_in", spec.m_in), ("m_out", spec.m_out), ("depth_multiplier", depth_multiplier)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a finite positive number, got {value!r}")
+    if not math.isfinite(alpha):
+        raise ValueError(f"alpha must be finite, got {alpha!r}")
     lib = parametrization in FEATURE_LEARNING
     theta = _theta(spec, parametrization, form)
     mult, size, gradient = _table(spec, lib=lib)
@@ -157,8 +163,9 @@ def _rate(spec: ParamSpec, optimizer: str, *, lib: bool) -> _Power:
     return _ONE
 
 
-def _check(parametrization: str, optimizer: str, form: str, depth_multiplier: float) -> None:
+def _check(spec: ParamSpec, parametrization: str, optimizer: str, form: str) -> None:
     for name, value, known in (
+        ("role", spec.role, ROLES),
         ("parametrization", parametrization, PARAMETRIZATIONS),
         ("optimizer", optimizer, FAMILIES),
         ("form", form, FORMS),
@@ -167,8 +174,6 @@ def _check(parametrization: str, optimizer: str, form: str, depth_multiplier: fl
             raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
     if form != "lib" and parametrization != "mup":
         raise ValueError(f"form must be 'lib' for {parametrization}, got {form!r}")
-    if not depth_multiplier > 0:
-        raise ValueError(f"depth_multiplier must be positive, got {depth_multiplier!r}")
 
 
 def attention_scale(head_width: int, base_head_width: int, parametrization: str) -> float:

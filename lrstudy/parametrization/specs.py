@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from lrstudy.optimizers.paths import STACK
+
 Role = Literal["input", "hidden", "output", "bias", "norm", "scalar"]
 ROLES: tuple[Role, ...] = ("input", "hidden", "output", "bias", "norm", "scalar")
 Specs = dict[str, "ParamSpec"]
@@ -72,7 +74,8 @@ def infer_specs(base_shapes: Any, target_shapes: Any, overrides: Sequence[tuple[
     Raises:
         SpecError: the trees or ranks differ; an override matches nothing, or sets an unknown field or role; a fan-in
             grew where the fan-out did not and the tensor is not named the readout (a forgotten width, or a single
-            key-value head of fixed size); the sides of a tensor of more than two infinite axes are ambiguous.
+            key-value head of fixed size); the sides of a tensor of more than two infinite axes are ambiguous; stacked
+            layers differ in number; a role contradicts the sides, or a side's growth is no positive number.
     """
     base, target = flat(base_shapes), flat(target_shapes)
     if base.keys() != target.keys():
@@ -90,7 +93,10 @@ def _overrides(paths: Sequence[str], overrides: Sequence[tuple[str, Mapping[str,
             raise SpecError(f"an override must set fields of {sorted(_FIELDS)}, got {min(unknown)!r} for {pattern!r}")
         if fields.get("role", "input") not in ROLES:
             raise SpecError(f"role must be one of {list(ROLES)}, got {fields['role']!r} for {pattern!r}")
-        matching = [path for path in paths if re.search(pattern, path)]
+        try:
+            matching = [path for path in paths if re.search(pattern, path)]
+        except re.error as error:
+            raise SpecError(f"an override must be a regular expression, got {pattern!r}: {error}") from error
         if not matching:
             raise SpecError(f"an override must match a tensor, got {pattern!r}; there are {', '.join(paths)}")
         for path in matching:
@@ -104,22 +110,45 @@ def _spec(path: str, base: tuple[int, ...], target: tuple[int, ...], fields: Map
     if not all((*base, *target)):
         raise SpecError(f"{path}: shapes must not be empty, got {base} and {target}")
     ratios = [t / b for b, t in zip(base, target, strict=True)]
+    if STACK in path.split("/")[:-1] and ratios[0] != 1:
+        raise SpecError(f"{path}: base and target must stack as many layers, got {base[0]} and {target[0]}")
     named = _VECTORS.get(path.rpartition("/")[2], "bias" if len(target) < 2 else None)
-    grew = any(ratio != 1 for ratio in ratios)
     if named:
-        inferred = {"role": named if grew else "scalar", "m_in": 1.0, "m_out": math.prod(ratios)}
+        grown = math.prod(ratios)
+        inferred = {"role": named if grown != 1 else "scalar", "m_in": 1.0, "m_out": grown}
     else:
         given = {"m_in", "m_out"} <= set(fields)
-        m_in, m_out = (1.0, 1.0) if given else _sides(path, ratios, target, fields.get("in_axes"))
+        m_in, m_out = (
+            (fields["m_in"], fields["m_out"]) if given else _sides(path, ratios, target, fields.get("in_axes"))
+        )
         inferred = {"role": _role(m_in, m_out), "m_in": m_in, "m_out": m_out}
     own = {name: value for name, value in fields.items() if name != "in_axes"}
     spec = ParamSpec(**{**inferred, **own})
-    if inferred["role"] == "output" and "role" not in own and not {"m_in", "m_out"} <= set(own):
+    if inferred["role"] == "output" and "role" not in own:
         raise SpecError(
-            f"{path}: its fan-in grew {spec.m_in:g}-fold and its fan-out did not, which only a readout's does; name it "
-            f'so, ("{path}", {{"role": "output"}}), or let its other side grow too'
+            f"{path}: its fan-in grew {spec.m_in:g}-fold and its fan-out did not. Let the base model differ in its "
+            f'other side too if that is to grow; else name what it is: hidden, with a side that is fixed, ("{path}", '
+            f'{{"role": "hidden"}}), or the readout, ("{path}", {{"role": "output"}})'
         )
+    _check_spec(path, spec)
     return spec
+
+
+# The side that is finite, by role; of a hidden tensor either may be, such as the one key-value head of all queries.
+_FINITE = {"input": ("m_in",), "output": ("m_out",), "bias": ("m_in",), "norm": ("m_in",), "scalar": ("m_in", "m_out")}
+
+
+def _check_spec(path: str, spec: ParamSpec) -> None:
+    for name in ("m_in", "m_out"):
+        value = getattr(spec, name)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise SpecError(f"{path}: {name} must be a finite positive number, got {value!r}")
+    for name in _FINITE.get(spec.role, ()):
+        if getattr(spec, name) != 1:
+            raise SpecError(f"{path}: {name} must be 1 for role {spec.role}, got {getattr(spec, name):g}")
+    for name in ("in_stack", "tied"):
+        if not isinstance(getattr(spec, name), bool):
+            raise SpecError(f"{path}: {name} must be true or false, got {getattr(spec, name)!r}")
 
 
 def _role(m_in: float, m_out: float) -> Role:
@@ -131,14 +160,13 @@ def _role(m_in: float, m_out: float) -> Role:
 def _sides(path: str, ratios: Sequence[float], shape: Sequence[int], in_axes: int | None) -> tuple[float, float]:
     """Growth of fan-in and fan-out."""
     if in_axes is not None:
-        if not 0 <= in_axes <= len(ratios):
+        if not isinstance(in_axes, int) or not 0 <= in_axes <= len(ratios):
             raise SpecError(f"{path}: in_axes must be in [0, {len(ratios)}], got {in_axes!r}")
         return math.prod(ratios[:in_axes]), math.prod(ratios[in_axes:])
     infinite = [axis for axis, ratio in enumerate(ratios) if ratio != 1]
     if len(infinite) < 2:
         # The last axis is the fan-out, all others lead to it.
-        grown = math.prod(ratios)
-        return (1.0, grown) if infinite and _is_last(infinite[0], ratios) else (grown, 1.0)
+        return math.prod(ratios[:-1]), ratios[-1]
     growing = [ratios[axis] for axis in infinite]
     splits = [(math.prod(growing[:k]), math.prod(growing[k:])) for k in range(1, len(growing))]
     balanced = splits if len(splits) == 1 else [s for s in splits if math.isclose(*s)]
@@ -148,7 +176,3 @@ def _sides(path: str, ratios: Sequence[float], shape: Sequence[int], in_axes: in
             f'not clear which are the fan-in; say so, ("{path}", {{"in_axes": 1}})'
         )
     return balanced[0]
-
-
-def _is_last(axis: int, ratios: Sequence[float]) -> bool:
-    return axis == len(ratios) - 1

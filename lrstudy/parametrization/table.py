@@ -1,16 +1,17 @@
 """The parametrizations that a configuration can name, with what there is to choose about each."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import optax
 
-from lrstudy.parametrization.model import Parametrized
+from lrstudy.parametrization.model import Parametrized, starts_at_zero
 from lrstudy.parametrization.rules import FORMS, attention_scale, logit_scale, rules
 from lrstudy.parametrization.specs import Specs, infer_specs
-from lrstudy.parametrization.transform import DECAYS, transform
+from lrstudy.parametrization.transform import DECAYS, check_starts, transform
 
 Shapes = Callable[[nn.Module], Any]
 
@@ -42,8 +43,7 @@ class Parametrization:
         base_layers: residual blocks of the base model; ``None``: as many as the model has.
         alpha: exponent of the depth: 1 is CompleteP, 1/2 depth-muP.
         zero_readout: the readout starts at zero.
-        zero_query: queries of attention start at zero; not those that are normalised, whose norm has a gradient at zero
-            a thousand times too large.
+        zero_query: queries of attention start at zero, unless they are normalised; see ``starts_at_zero``.
         scale_eps: Adam's epsilon falls with the gradients.
         decay: ``coupled`` or ``independent``; see ``transform``.
         decay_exponent: power of the fan-in's growth that multiplies a tensor's decay.
@@ -65,12 +65,15 @@ class Parametrization:
         """Checks the fields.
 
         Raises:
-            ValueError: a size is below 1, or the decay is unknown.
+            ValueError: a size is below 1, an exponent not finite, or the decay unknown.
         """
         for field in ("base_width", "base_heads", "base_layers"):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ValueError(f"parametrization.{field} must be an int of at least 1, got {value!r}")
+        for field in ("alpha", "decay_exponent"):
+            if not math.isfinite(getattr(self, field)):
+                raise ValueError(f"parametrization.{field} must be finite, got {getattr(self, field)!r}")
         if self.decay not in DECAYS:
             raise ValueError(f"parametrization.decay must be one of {list(DECAYS)}, got {self.decay!r}")
 
@@ -105,17 +108,18 @@ class Parametrization:
             path: rules(spec, parametrization=self.name, form=self.own_form, optimizer="adam")
             for path, spec in specs.items()
         }
-        starts = {
-            "(^|/)readout/kernel$": self.zero_readout,
-            "(^|/)query/kernel$": self.zero_query and not getattr(module, "qk_norm", False),
-        }
-        zero = [pattern for pattern, is_zero in starts.items() if is_zero]
+        zero = starts_at_zero(module, specs, readout=self.zero_readout, query=self.zero_query)
         return Scaled(Parametrized.of(target, found, zero), specs, depth)
 
     def transform(
         self, optimizer: str, scaled: Scaled, learning_rate: Any, **hyperparameters: Any
     ) -> optax.GradientTransformation:
-        """The optimizer under this parametrization, its decay among the hyperparameters; see ``transform``."""
+        """The optimizer under this parametrization, its decay among the hyperparameters; see ``transform``.
+
+        Raises:
+            ValueError: as ``transform`` and ``check_starts``.
+        """
+        check_starts(optimizer, scaled.model.zero, hyperparameters)
         return transform(
             optimizer,
             scaled.specs,

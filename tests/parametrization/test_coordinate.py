@@ -177,8 +177,8 @@ def grown_by(factor_of, *, as_tuple=True):
 
 
 def check_small(make_model, widths=(2, 4, 16), **options):
-    settings = {"base_width": 2, "parametrization": "mup", "optimizer": "sgd", "learning_rate": 0.0, "steps": 2}
-    return coordinate_check(make_model, widths, **settings | {"seeds": (0,)} | options)
+    settings = {"base_width": 2, "parametrization": "mup", "optimizer": "sgd", "learning_rate": 0.1, "steps": 3}
+    return coordinate_check(make_model, widths, **settings | {"seeds": (0, 1, 2)} | options)
 
 
 @pytest.mark.parametrize("as_tuple", [True, False])
@@ -186,19 +186,34 @@ def check_small(make_model, widths=(2, 4, 16), **options):
 def test_a_power_of_the_width_has_its_own_slope(power, as_tuple):
     check = check_small(grown_by(lambda width: width**power, as_tuple=as_tuple))
     # float32 holds a mean to 6e-8, its logarithm over the three doublings between the widths to less.
-    assert check.slopes["|h| grown"] == pytest.approx((power, power), abs=1e-6)
+    assert check.slopes["|h| grown"] == pytest.approx((power, power, power), abs=1e-6)
     assert check.passed == (abs(power) <= TOLERANCE)
-    assert check.failing == (() if check.passed else ("|h| grown", "|h| output"))
+    assert set(check.failing) == (set() if check.passed else {"|h| grown", "|h| output", "|h - h0| output"})
 
 
-def test_what_never_moves_does_not_count():
+def test_a_module_that_never_moves_does_not_count_and_a_tensor_that_does_not_fails():
     check = check_small(grown_by(lambda width: 1.0))
     assert all(math.isnan(slope) for slope in check.slopes["|h - h0| grown"])
     assert check.passed
 
+    def frozen(width):
+        module, batch, _ = grown_by(lambda width: 1.0)(width)
+        return module, batch, lambda params, batch: 0 * jnp.sum(params["gain"])
+
+    check = check_small(frozen)
+    assert check.failing == ("w gain",)
+    assert not check.passed
+    assert check_small(frozen, exclude="gain").passed
+
+
+def test_a_readout_without_a_rate_trains_nothing_and_fails(monkeypatch):
+    monkeypatch.setattr(transform_module, "rules", mutated("output", lambda spec: {"lr": 0.0}))
+    check = on_digits(ENDS)
+    assert {"w readout/kernel", "w hidden_1/kernel", "w hidden_0/kernel"} <= set(check.failing)
+
 
 def test_what_moves_is_told_from_what_does_not():
-    check = check_small(grown_by(lambda width: 1.0), learning_rate=0.1)
+    check = check_small(grown_by(lambda width: 1.0))
     assert math.isnan(check.slopes["|h - h0| grown"][1])
     assert math.isfinite(check.slopes["|h - h0| output"][1])
     assert math.isnan(check.slopes["|h - h0| output"][0])
@@ -213,9 +228,10 @@ def test_a_series_that_dies_or_explodes_at_some_width_fails(factor):
 
 
 def test_excluded_modules_are_left_out():
-    check = check_small(grown_by(float), exclude="^(grown|output)$")
-    assert check.passed
-    assert not check.slopes
+    check = check_small(grown_by(float), exclude="^grown$")
+    assert set(check.slopes) == {"|h| output", "|h - h0| output"}
+    with pytest.raises(ValueError, match=r"exclude must leave something to judge, got '\^\(grown\|output\)\$'"):
+        check_small(grown_by(float), exclude="^(grown|output)$")
 
 
 def test_options_reach_the_rules_of_model_and_optimizer(monkeypatch):
@@ -236,8 +252,11 @@ def test_options_reach_the_rules_of_model_and_optimizer(monkeypatch):
     [
         ({"widths": (2,)}, r"widths must be at least two and all different, got \(2,\)"),
         ({"widths": (2, 4, 2)}, "widths must be at least two and all different"),
-        ({"steps": 1}, "steps must be at least 2, got 1"),
-        ({"seeds": ()}, r"seeds must hold at least one, got \(\)"),
+        ({"steps": 2}, "steps must be at least 3 where nothing starts at zero, got 2"),
+        ({"seeds": (1, 2)}, r"seeds must be at least 3 and all different, got \(1, 2\)"),
+        ({"seeds": (1, 2, 2, 3)}, "seeds must be at least 3 and all different"),
+        ({"learning_rate": 0.0}, r"learning_rate must be a finite positive number, got 0\.0"),
+        ({"learning_rate": -0.1}, "learning_rate must be a finite positive number"),
         ({"optimizer": "adm"}, "optimizer must be one of .*, got 'adm'"),
         ({"parametrization": "mpu"}, "parametrization must be one of .*, got 'mpu'"),
     ],
@@ -245,6 +264,22 @@ def test_options_reach_the_rules_of_model_and_optimizer(monkeypatch):
 def test_errors(change, message):
     with pytest.raises(ValueError, match=message):
         check_small(grown_by(lambda width: 1.0), **change)
+
+
+def transformers(width):
+    model = Transformer(17, 8, width, layers=1, heads=2)
+    tokens = jnp.zeros((1, 8), jnp.int32)
+    return model, tokens, lambda params, batch: jnp.mean(model.apply({"params": params}, batch) ** 2)
+
+
+def test_keys_need_another_step_and_adafactor_no_zero_start():
+    settings = {"base_width": 8, "parametrization": "mup", "learning_rate": 0.1}
+    with pytest.raises(
+        ValueError, match=r"steps must be at least 4 where readout/kernel, block_0/attention/query/kernel"
+    ):
+        coordinate_check(transformers, (8, 16), optimizer="adam", steps=3, **settings)
+    with pytest.raises(ValueError, match=r"zero_readout and zero_query must be false for adafactor, unless multiply"):
+        coordinate_check(transformers, (8, 16), optimizer="adafactor", **settings)
 
 
 def test_widths_of_other_modules():

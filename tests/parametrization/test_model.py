@@ -1,5 +1,6 @@
 """Models under a parametrization: what they start from and what they compute."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,10 +89,45 @@ def test_readout_and_query_start_at_zero():
     own = scaled(model, inputs, base_width=8, zero_readout=True, zero_query=True)
     zero = {path for path, leaf in params_of(own.model, inputs).items() if not np.any(leaf)}
     assert zero == {"readout/kernel", "block_0/attention/query/kernel", "block_1/attention/query/kernel"}
-    normed = Transformer(11, 8, width=32, heads=4, qk_norm=True)
-    assert scaled(normed, inputs, base_width=8, zero_query=True, zero_readout=True).model.zero == (
-        "(^|/)readout/kernel$",
-    )
+    normed = scaled(Transformer(11, 8, width=32, heads=4, qk_norm=True), inputs, zero_query=True, zero_readout=True)
+    assert normed.model.zero == ("readout/kernel",)
+
+
+def test_the_readout_that_starts_at_zero_is_known_by_its_role():
+    class Model(nn.Module):
+        width: int
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3, name="head")(nn.Dense(self.width, name="readout_width")(x))
+
+        @nn.nowrap
+        def spec_overrides(self):
+            return (("^head/kernel$", {"role": "output"}),)
+
+    for base_width in (4, 8):
+        found = params_of(
+            scaled(Model(8), INPUTS["mlp"], base_width=base_width, zero_readout=True).model, INPUTS["mlp"]
+        )
+        assert {path for path, leaf in found.items() if path.endswith("kernel") and not np.any(leaf)} == {"head/kernel"}
+
+
+def test_options_of_init_reach_the_module():
+    class Model(nn.Module):
+        width: int
+
+        @nn.compact
+        def __call__(self, x, *, twice):
+            x = nn.Dense(self.width, name="one")(x)
+            return nn.Dense(self.width, name="two")(x) if twice else x
+
+    inputs = INPUTS["mlp"]
+    shapes = jax.eval_shape(lambda key: Model(4).init(key, inputs, twice=True), jax.random.key(0))["params"]
+    own = TABLE["mup"](base_width=4).scale(Model(4), lambda module: shapes).model
+    assert set(jax.eval_shape(lambda key: own.init(key, inputs, twice=True), jax.random.key(0))["params"]) == {
+        "one",
+        "two",
+    }
 
 
 def test_the_model_gets_its_scales():
@@ -148,6 +184,8 @@ def test_a_base_model_that_cannot_be_is_refused(which, settings, message):
     [
         ({"base_width": 0}, "base_width must be an int of at least 1, got 0"),
         ({"base_layers": 0}, "base_layers must be an int of at least 1, got 0"),
+        ({"alpha": float("nan")}, "alpha must be finite, got nan"),
+        ({"decay_exponent": float("inf")}, "decay_exponent must be finite, got inf"),
         ({"decay": "decoupled"}, "decay must be one of .* got 'decoupled'"),
         ({"form": "t8"}, "form must be one of .* got 't8'"),
     ],

@@ -57,6 +57,13 @@ def test_an_optimum_on_either_edge_is_flagged(losses, value):
     assert optimal_learning_rate(RATES, losses) == Optimum(value, on_edge=True)
 
 
+@pytest.mark.parametrize(
+    ("losses", "value"), [([5, 4, 3, 2, 2], 1e-2), ([2, 2, 3, 4, 5], 1e-4), ([2, 3, 2, 3, 2], 1e-2)]
+)
+def test_a_tie_with_an_edge_is_no_optimum(losses, value):
+    assert optimal_learning_rate(RATES, losses) == Optimum(value, on_edge=True)
+
+
 def test_the_edge_is_that_of_the_rates_and_not_of_the_list():
     assert optimal_learning_rate([1e-3, 1e-4, 1e-2], [1.0, 2.0, 3.0]).on_edge is False
     assert optimal_learning_rate([1e-3, 1e-4, 1e-2], [3.0, 1.0, 2.0]) == Optimum(1e-4, on_edge=True)

@@ -167,12 +167,16 @@ def test_logits_of_a_tied_table(name, scale):
         ({"optimizer": "adamw"}, "optimizer must be one of"),
         ({"form": "t8"}, "form must be one of"),
         ({"form": "t3", "parametrization": "sp"}, "form must be 'lib' for sp, got 't3'"),
-        ({"depth_multiplier": 0}, "depth_multiplier must be positive, got 0"),
+        ({"depth_multiplier": 0}, "depth_multiplier must be a finite positive number, got 0"),
+        ({"depth_multiplier": math.inf}, "depth_multiplier must be a finite positive number, got inf"),
+        ({"alpha": math.nan}, "alpha must be finite, got nan"),
+        ({"spec": ParamSpec("hiden", 4, 4)}, "role must be one of .*, got 'hiden'"),
+        ({"spec": ParamSpec("hidden", -2, 2)}, "m_in must be a finite positive number, got -2"),
     ],
 )
 def test_what_is_not_there_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
-        rules(HIDDEN, **{"parametrization": "mup", "optimizer": "adam", **changed})
+        rules(**{"spec": HIDDEN, "parametrization": "mup", "optimizer": "adam", **changed})
     with pytest.raises(ValueError, match="must be one of"):
         attention_scale(8, 8, "mupp")
     with pytest.raises(ValueError, match="must be one of"):

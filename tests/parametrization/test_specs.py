@@ -77,7 +77,9 @@ def test_the_readout_has_to_be_named():
 
 def test_a_forgotten_width_is_found():
     """A feed-forward layer whose hidden width was not varied looks like a readout."""
-    with pytest.raises(SpecError, match=r"up/kernel: its fan-in grew 4-fold and its fan-out did not"):
+    # What to do is named in the order of what is likely.
+    message = r"up/kernel: its fan-in grew 4-fold and its fan-out did not\. Let the base .* hidden, .* or the readout"
+    with pytest.raises(SpecError, match=message):
         infer_specs(tree(up__kernel=(8, 64), down__kernel=(64, 8)), tree(up__kernel=(32, 64), down__kernel=(64, 32)))
 
 
@@ -120,6 +122,40 @@ def test_three_axes_that_grow_without_a_balance_are_ambiguous():
         spec_of((8, 8, 8), (16, 16, 16), [("a", {"in_axes": 4})])
 
 
+def test_a_role_that_contradicts_the_shapes_is_refused():
+    """One that a pattern catches by accident, such as a norm beside the readout, is found too."""
+    hidden, into, out = ((8, 8), (16, 16)), ((5, 8), (5, 16)), ((8, 5), (16, 5))
+    for shapes, role, message in (
+        (hidden, "output", "a/kernel: m_out must be 1 for role output, got 2"),
+        (into, "output", "a/kernel: m_out must be 1 for role output, got 2"),
+        (out, "input", "a/kernel: m_in must be 1 for role input, got 2"),
+        (out, "bias", "a/kernel: m_in must be 1 for role bias, got 2"),
+        (into, "scalar", "a/kernel: m_out must be 1 for role scalar, got 2"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            spec_of(*shapes, [("a", {"role": role})])
+    base, target = (tree(readout__kernel=(n, 5), readout_norm__scale=(n,)) for n in (8, 16))
+    with pytest.raises(SpecError, match="readout_norm/scale: m_out must be 1 for role output, got 2"):
+        infer_specs(base, target, [READOUT])
+
+
+@pytest.mark.parametrize("value", [0, -2, float("nan"), float("inf"), "2"])
+def test_a_growth_that_is_no_positive_number_is_refused(value):
+    with pytest.raises(SpecError, match="a/kernel: m_in must be a finite positive number, got"):
+        spec_of((8, 8), (16, 16), [("a", {"m_in": value})])
+
+
+def test_both_sides_given_decide_the_role():
+    assert spec_of((8, 8, 8), (16, 16, 16), [("a", {"m_in": 4, "m_out": 2})]) == ParamSpec("hidden", 4, 2)
+
+
+def test_stacked_layers_must_be_as_many():
+    """Growth of the layers' axis would be taken for that of the fan-in."""
+    shapes = [{"blocks": tree(up__kernel=(n, 4 * n, 4 * n))} for n in (1, 2)]
+    with pytest.raises(SpecError, match="blocks/up/kernel: base and target must stack as many layers, got 1 and 2"):
+        infer_specs(*shapes)
+
+
 def test_later_overrides_win_and_fields_add_up():
     overrides = [("a", {"role": "input", "in_stack": True}), ("kernel$", {"role": "hidden"})]
     assert spec_of((8, 8), (16, 16), overrides) == ParamSpec("hidden", 2, 2, in_stack=True)
@@ -136,6 +172,19 @@ def test_later_overrides_win_and_fields_add_up():
             {"a__kernel": (8, 8)},
             [READOUT],
             "must match a tensor, got 'readout'; there are a/kernel",
+        ),
+        ({"a__kernel": (8, 8)}, {"a__kernel": (8, 8)}, [("(", {})], r"must be a regular expression, got '\('"),
+        (
+            {"a__kernel": (8, 8)},
+            {"a__kernel": (8, 8)},
+            [("a", {"in_axes": "1"})],
+            r"in_axes must be in \[0, 2\], got '1'",
+        ),
+        (
+            {"a__kernel": (8, 8)},
+            {"a__kernel": (8, 8)},
+            [("a", {"tied": "yes"})],
+            "tied must be true or false, got 'yes'",
         ),
         ({"a__kernel": (8, 8)}, {"a__kernel": (8, 8)}, [("a", {"rule": "output"})], "must set fields of .*got 'rule'"),
         ({"a__kernel": (8, 8)}, {"a__kernel": (8, 8)}, [("a", {"role": "head"})], "role must be one of .*got 'head'"),

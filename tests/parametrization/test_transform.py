@@ -217,7 +217,37 @@ def test_a_parameter_without_a_spec_is_named():
     tx = transform("sgd", {**SPECS, "other/kernel": SPECS["hidden/kernel"]}, 0.1)
     params = {"unknown": {"kernel": jnp.ones((2, 2))}}
     with pytest.raises(ValueError, match="specs must hold every parameter, got none for 'unknown/kernel'"):
-        tx.update(params, tx.init(params), params)
+        tx.init(params)
+    # Where no factor acts either.
+    with pytest.raises(ValueError, match="specs must hold every parameter"):
+        transform("adamw", {}, 0.1).init(params)
+
+
+def test_muon_must_know_the_readout_too():
+    specs = {"head/kernel": SPECS["readout/kernel"]}
+    with pytest.raises(ValueError, match=r"a readout must have one of the names .* under muon, got 'head/kernel'"):
+        transform("muon", specs, 0.1)
+    assert transform("adamw", specs, 0.1)
+
+
+def test_gains_that_are_not_called_so_are_known_by_their_role():
+    params = {"blocks": {"gamma": jnp.ones((3, 4)), "up": {"kernel": jnp.ones((3, 4, 4))}}}
+    shapes = {"blocks": {"gamma": jnp.ones((3, 2)), "up": {"kernel": jnp.ones((3, 2, 2))}}}
+    specs = infer_specs(shapes, params, [("gamma", {"role": "norm"})])
+    for decay in ("coupled", "independent"):
+        tx = transform("adamw", specs, 0.1, weight_decay=0.5, decay=decay)
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+        np.testing.assert_array_equal(updates["blocks"]["gamma"], 0)
+        np.testing.assert_allclose(updates["blocks"]["up"]["kernel"], -0.05 if decay == "coupled" else -0.5, rtol=3e-7)
+
+
+@pytest.mark.parametrize("rate", [0.0, jnp.float32(0)])
+def test_an_independent_decay_under_a_rate_of_zero_is_none(rate):
+    tx = transform("adamw", SPECS, rate, weight_decay=0.5, decay="independent")
+    params = tree(0)
+    updates, _ = jax.jit(tx.update)(tree(1), tx.init(params), params)
+    for update in jax.tree.leaves(updates):
+        np.testing.assert_array_equal(update, 0)
 
 
 def test_a_decay_needs_the_parameters():

@@ -63,6 +63,8 @@ REFUSED = [
     (with_value(TEXT, "parametrization.base_width", 9), "base_width must give a base model: model.heads"),
     (with_value(MUP, "parametrization.base_layers", 1), "base_layers must be left out: MLP has no branch_scale"),
     (dataclasses.replace(MUP, task=choice("task", "river"), model=None), "must be left out: task river has no model"),
+    (with_value(MUP, "parametrization.alpha", float("nan")), "alpha must be finite, got nan"),
+    (with_value(MUP, "optimizer", "adafactor"), "zero_readout and zero_query must be false for adafactor, unless"),
     (dataclasses.replace(INDEPENDENT, schedule=NOAM), "peak must be given for an independent decay under Noam"),
 ]
 
@@ -82,8 +84,10 @@ def test_an_argument_of_no_parametrization_is_refused():
 @pytest.mark.parametrize("name", TABLES["parametrization"])
 @pytest.mark.parametrize("optimizer", [name for name in optimizers.TABLE if name != "fedhyper"])
 def test_every_optimizer_goes_with_every_parametrization(name, optimizer):
-    config = dataclasses.replace(MUP, optimizer=choice("optimizer", optimizer))
-    run = resolve(dataclasses.replace(config, parametrization=choice("parametrization", name, base_width=8)))
+    # What starts at zero has no size for Adafactor to follow.
+    starts = {"zero_readout": False, "zero_query": False} if optimizer == "adafactor" else {}
+    scaling = choice("parametrization", name, base_width=8, **starts)
+    run = resolve(dataclasses.replace(MUP, optimizer=choice("optimizer", optimizer), parametrization=scaling))
     assert make_transform(run, run.hyperparameters)
 
 
