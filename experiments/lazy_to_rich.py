@@ -99,7 +99,7 @@ def _settings(scale: Scale, pairs: list[tuple[float, float]]) -> Axis:
 def _digits(scale: Scale) -> RunConfig:
     return RunConfig(
         task=choice("task", "digits"),
-        model=choice("model", "mlp", width=scale.width, layers=2, norm=True),
+        model=choice("model", "mlp", width=scale.width, layers=2, layer_norm=True),
         schedule=choice("schedule", "Linear", peak=PEAK, end=0.02 * PEAK),
         optimizer=choice("optimizer", "adam"),
         steps=scale.digit_steps,

@@ -1,7 +1,7 @@
 """The figures and tables of the transfer study, each computed from records alone."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -147,7 +147,7 @@ def depth(records: Records) -> "Figure":
 
 
 def decay(records: Records) -> "Figure":
-    """Weight decay, coupled and independent, at every peak rate."""
+    """Weight decay, kept over the widths at every peak rate and falling with the fan-in at the highest."""
     found = [(optima.DECAY, arm) for arm in optima.arms(optima.DECAY.curves(records))]
     return _sweeps(records, found, "validation loss (nats)", "weight decay")
 
@@ -182,21 +182,26 @@ def coordinates(records: Records) -> "Figure":
     return figure
 
 
+def _arms(records: Records) -> Iterator[tuple[Sweep, Curves, str]]:
+    """Every arm of every sweep that was run, with the sweep's curves."""
+    for sweep in optima.SWEEPS:
+        if records.parts.get(sweep.part):
+            curves = sweep.curves(records)
+            for arm in optima.arms(curves):
+                yield sweep, curves, arm
+
+
 def optima_table(records: Records) -> "pd.DataFrame":
     """Every cell of every sweep: optimum, lowest loss, rate at the threshold, S, and whether to extend the grid."""
     import pandas as pd
 
     rows = []
-    for sweep in optima.SWEEPS:
-        if not records.parts.get(sweep.part):
-            continue
-        curves = sweep.curves(records)
-        for arm in optima.arms(curves):
-            found = sensitivities(records, sweep, arm) or [float("nan")] * len(optima.sizes(curves, arm))
-            for size, s in zip(optima.sizes(curves, arm), found, strict=True):
-                rows.append(
-                    {"part": sweep.part, "arm": _name(arm), "size": size, **_cell(sweep, curves, (arm, size)), "S": s}
-                )
+    for sweep, curves, arm in _arms(records):
+        sizes = optima.sizes(curves, arm)
+        found = sensitivities(records, sweep, arm) or [float("nan")] * len(sizes)
+        for size, s in zip(sizes, found, strict=True):
+            row = {"part": sweep.part, "arm": _name(arm), "size": size}
+            rows.append({**row, **_cell(sweep, curves, (arm, size)), "S": s})
     return pd.DataFrame(rows)
 
 
@@ -222,14 +227,10 @@ def slopes_table(records: Records) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for sweep in optima.SWEEPS:
-        if not records.parts.get(sweep.part):
-            continue
-        curves = sweep.curves(records)
-        for arm in optima.arms(curves):
-            row: dict[str, object] = {"part": sweep.part, "arm": _name(arm), "along": sweep.along.rpartition(".")[2]}
-            row["highest over lowest"] = 2 ** optima.spread(curves, arm, sweep.rate)
-            row["octaves a doubling"] = optima.slope(curves, arm, sweep.rate)
-            row["of the rate at the threshold"] = _at_level(sweep, functools.partial(optima.slope, curves, arm))
-            rows.append(row)
+    for sweep, curves, arm in _arms(records):
+        row: dict[str, object] = {"part": sweep.part, "arm": _name(arm), "along": sweep.along.rpartition(".")[2]}
+        row["highest over lowest"] = 2 ** optima.spread(curves, arm, sweep.rate)
+        row["octaves a doubling"] = optima.slope(curves, arm, sweep.rate)
+        row["of the rate at the threshold"] = _at_level(sweep, functools.partial(optima.slope, curves, arm))
+        rows.append(row)
     return pd.DataFrame(rows)

@@ -15,14 +15,14 @@ class MLP(nn.Module):
         outputs: size of the last axis of the result.
         width: hidden units of every hidden layer.
         layers: number of hidden layers.
-        norm: normalises every hidden layer before its nonlinearity, without parameters: what normalize-and-project
+        layer_norm: normalises every hidden layer before its nonlinearity, without parameters: what normalize-and-project
             needs (Lyle et al. 2024, arXiv 2407.01800).
     """
 
     outputs: int
     width: int = 64
     layers: int = 2
-    norm: bool = False
+    layer_norm: bool = False
 
     def __post_init__(self) -> None:
         """Checks the sizes.
@@ -43,7 +43,7 @@ class MLP(nn.Module):
         """Scores of every example."""
         for layer in range(self.layers):
             x = nn.Dense(self.width, name=f"hidden_{layer}")(x)
-            if self.norm:
+            if self.layer_norm:
                 x = nn.LayerNorm(use_scale=False, use_bias=False, name=f"norm_{layer}")(x)
             x = nn.relu(x)
         return nn.Dense(self.outputs, name="readout")(x)

@@ -106,8 +106,7 @@ def _missing(cell: Any) -> bool:
 def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Rows of plain values as a frame whose whole numbers stay whole where some rows have none.
 
-    Where one column holds lists and single values (a field that several classes have), all become lists; where it holds
-    texts and other values, all become texts.
+    Where one column holds lists and single values (a field that several classes have), all become lists.
     """
     import pandas as pd
 
@@ -118,8 +117,6 @@ def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
         kinds = {type(v) for v in values if v is not None}
         if list in kinds:
             values = [v if v is None or isinstance(v, list) else [v] for v in values]
-        elif str in kinds and len(kinds) > 1:
-            values = [v if v is None else str(v) for v in values]
         dtype = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
         columns[name] = pd.array(values, dtype=dtype) if dtype else values  # pyright: ignore[reportArgumentType, reportCallIssue]
     return pd.DataFrame(columns)

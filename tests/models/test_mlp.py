@@ -17,7 +17,7 @@ def inputs(examples):
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("layers", [0, 1, 3])
 def test_equals_plain_numpy(layers, norm):
-    model = MLP(outputs=4, width=6, layers=layers, norm=norm)
+    model = MLP(outputs=4, width=6, layers=layers, layer_norm=norm)
     x = inputs(7)
     params = randomized(model, x)
     expected = reference.mlp(params, x.astype(np.float64), layers, norm)
@@ -53,7 +53,7 @@ def test_permuting_the_batch_permutes_the_outputs():
 
 
 def test_with_norms_the_size_of_a_hidden_layer_does_not_matter():
-    model = MLP(outputs=4, width=64, norm=True)
+    model = MLP(outputs=4, width=64, layer_norm=True)
     x = inputs(6)
     params = randomized(model, x)
     larger = {**params, "hidden_0": jax.tree.map(lambda w: 3 * w, params["hidden_0"])}

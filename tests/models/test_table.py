@@ -40,6 +40,15 @@ def test_what_a_parametrization_decides_is_plain_by_default(name):
             assert field.default == plain[field.name]
 
 
+def test_a_field_of_several_models_is_of_one_type():
+    """A study of several models has one column for it."""
+    types = {}
+    for row in models.TABLE.values():
+        for field in dataclasses.fields(row):
+            types.setdefault(field.name, set()).add(str(field.type))
+    assert {name: found for name, found in types.items() if len(found) > 1 and name not in LINEN_FIELDS} == {}
+
+
 VARIANTS = {
     "convnet": [{}],
     "mlp": [{}, {"layers": 0}],

@@ -34,12 +34,6 @@ def test_a_field_that_is_a_list_in_one_class_and_a_number_in_another_becomes_lis
     assert frame["noise"].tolist()[:2] == [[1.0, 2.0], [3.0]]
 
 
-def test_a_field_that_is_a_text_in_one_class_and_a_flag_in_another_becomes_texts():
-    """``model.norm`` is a name in a transformer and a flag in a perceptron; parquet wants one type a column."""
-    frame = runs_frame([{"model.norm": "pre"}, {"model.norm": True}, {}])
-    assert frame["model.norm"].tolist()[:2] == ["pre", "True"]
-
-
 def test_finals_are_by_seed():
     assert records().final("excess").to_dict() == {0: 5.0, 1: 6.0}
     assert records().at_step("loss", 2).to_dict() == {0: 2.0, 1: 2.5}
