@@ -15,8 +15,8 @@ class MLP(nn.Module):
         outputs: size of the last axis of the result.
         width: hidden units of every hidden layer.
         layers: number of hidden layers.
-        layer_norm: normalises every hidden layer before its nonlinearity, without parameters: what normalize-and-project
-            needs (Lyle et al. 2024, arXiv 2407.01800).
+        layer_norm: normalises every hidden layer before its nonlinearity, without parameters: what
+            normalize-and-project needs (Lyle et al. 2024, arXiv 2407.01800).
     """
 
     outputs: int
