@@ -24,7 +24,7 @@ from experiments import lazy_to_rich_measures as measures
 from lrstudy.study.claims import Claim, Measurement, absolute, mean_interval
 from lrstudy.study.records import Records
 
-_LAZY, _DERIVED, _PROJECTION = "arXiv 2310.06110", "derived, see this file", "arXiv 2407.01800"
+_LAZY, _DERIVED, _PROJECTION = "arXiv 2310.06110", "derived, experiments/lazy_to_rich_claims.py", "arXiv 2407.01800"
 _RICH, _LINEAR = measures.ALPHAS[0], measures.ALPHAS[-1]
 _ALIGNED = "kernel's alignment with the target, after training over before"
 _FAR = "largest distance from kernel regression on the way, over the target"

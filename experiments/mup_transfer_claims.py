@@ -1,18 +1,20 @@
 """The claims of the transfer study: what is measured, and thresholds that were fixed before the run.
 
-a1 to a8 and b have the thresholds of the study's specification, which were set after seeds 0-2 of another program and
-confirmed on its seeds 100-102; c3 and c4 those of its optional transformer. All others are the study's own. Those of
-a9, a10, e1, e2, f1, f2, g1 and g2 were written before any run, and committed after one look at Muon. The rest of c to g
-were fixed after looks at seeds 0 and 1 of shorter versions. These showed that on text the bottom of the curves is flat
-and noisy, so the crossing of a level is measured too, as on digits, and over depths the losses at low rates; and that
-on digits decay only costs at this length, so the decay at which it has cost so much is followed, as there is no best
-one. At one peak a decay that is independent of the rate is a coupled one in other units, so d3 says what becomes of it.
+The sweep of the perceptron had been made by another program before this one. a1 to a8 and b have thresholds that were
+set after seeds 0-2 there and confirmed on its seeds 100-102; c3 and c4 those of its transformer. All others are the
+study's own. Those of a9, a10, e1, e2, f1, f2, g1 and g2 were written before any run, and committed after one look at
+Muon. The rest of c to g were fixed after looks at seeds 0 and 1 of shorter versions. These showed that on text the
+bottom of the curves is flat and noisy, so the crossing of a level is measured too, as on digits, and over depths the
+losses at low rates; and that on digits decay only costs at this length, so the decay at which it has cost so much is
+followed, as there is no best one. At one peak a decay that is independent of the rate is a coupled one in other units,
+so d3 says what becomes of it.
 
-A first deciding run, on seeds 401-403, had the digits' pixels in [0, 1], where the specification's runs have them
-standardised, as its recorded losses show. There a1 (3.63, with SP at 3.64), a2 (0.42), a6 (1.13) and b2 (0.29) failed:
-with pixels that are all positive the bottom of muP's curves is flat over three octaves, and its lowest point is noise.
-The crossings moved as they should (a3 0.045, a5 -0.86). With standardised pixels seeds 0-2 gave what the specification
-has (spreads of 1.35 and 3.73), and the digits were run again as specified, on fresh seeds; no threshold was changed.
+A first deciding run, on seeds 401-403, had the digits' pixels in [0, 1], where that program's runs have them
+standardised, as its recorded losses show (``tests/parametrization/fixtures/mup.json``). There a1 (3.63, with SP at
+3.64), a2 (0.42), a6 (1.13) and b2 (0.29) failed: with pixels that are all positive the bottom of muP's curves is flat
+over three octaves, and its lowest point is noise. The crossings moved as they should (a3 0.045, a5 -0.86). With
+standardised pixels seeds 0-2 gave what that program found (spreads of 1.35 and 3.73), and the digits were run again
+with these, on fresh seeds; no threshold was changed.
 
 After that run c2, c3 and e2 fail. c2: SP's widest transformer is below 3.2 nats at the lowest rate of the grid
 already, so there is no crossing to follow; the grid should have gone lower. c3: from 2^-7 to 2^-4 muP's curves stay
@@ -179,10 +181,10 @@ def _penalty(statistic: Callable[[Callable[[str], float]], float]) -> Measure:
     return measure
 
 
-_TABLE_1, _RULES, _DEPTH = "specification, section 9", "specification, section 1.1", "Dey et al. 2025"
+_TRANSFER, _RULES, _DEPTH = "arXiv 2203.03466", "derived, lrstudy/parametrization/rules.py", "arXiv 2505.01618"
 _DIGITS = "Digits, perceptron, Adam, "
 _DECAY = "Digits, AdamW, muP, decay at which the validation loss has risen to 0.5, "
-_PLACE = "specification, section 1.3"
+_PLACE = "microsoft/mup's order of rate and decay"
 _TEXT = "Text, transformer, Adam, "
 _RATE = "highest over lowest best rate of the widths"
 
@@ -191,34 +193,34 @@ _SHARP = "|slope of the rate at which the loss reaches 0.5|, octaves a doubling"
 _DRIFT = "slope of the rate at which the loss reaches 0.5, octaves a doubling"
 
 CLAIMS: Sequence[Claim] = (
-    Claim("a1", _DIGITS + "muP: " + _RATE, _TABLE_1, ("mlp",), _spread(MLP, "mup"), "<=", 1.5),
-    Claim("a2", _DIGITS + "muP: |slope of the best rate|, octaves a doubling", _TABLE_1, ("mlp",),
+    Claim("a1", _DIGITS + "muP: " + _RATE, _TRANSFER, ("mlp",), _spread(MLP, "mup"), "<=", 1.5),
+    Claim("a2", _DIGITS + "muP: |slope of the best rate|, octaves a doubling", _TRANSFER, ("mlp",),
           _size(_slope(MLP, "mup", best_rate)), "<=", 0.2),
-    Claim("a3", _DIGITS + "muP: |slope of the rate at which the loss reaches 0.5|, octaves a doubling", _TABLE_1,
+    Claim("a3", _DIGITS + "muP: |slope of the rate at which the loss reaches 0.5|, octaves a doubling", _TRANSFER,
           ("mlp",), _size(_slope(MLP, "mup", crossing)), "<=", 0.12),
-    Claim("a4", _DIGITS + "SP: " + _RATE, _TABLE_1, ("mlp",), _spread(MLP, "sp"), ">=", 2.5),
-    Claim("a5", _DIGITS + "SP: slope of the rate at which the loss reaches 0.5, octaves a doubling", _TABLE_1,
+    Claim("a4", _DIGITS + "SP: " + _RATE, _TRANSFER, ("mlp",), _spread(MLP, "sp"), ">=", 2.5),
+    Claim("a5", _DIGITS + "SP: slope of the rate at which the loss reaches 0.5, octaves a doubling", _TRANSFER,
           ("mlp",), _slope(MLP, "sp", crossing), "<=", -0.6),
-    Claim("a6", _DIGITS + "muP: loss of the widest at the best rate of the narrowest, over its lowest", _TABLE_1,
+    Claim("a6", _DIGITS + "muP: loss of the widest at the best rate of the narrowest, over its lowest", _TRANSFER,
           ("mlp",), _regret("mup"), "<=", 1.1),
-    Claim("a7", _DIGITS + "SP: loss of the widest at the best rate of the narrowest, over its lowest", _TABLE_1,
+    Claim("a7", _DIGITS + "SP: loss of the widest at the best rate of the narrowest, over its lowest", _TRANSFER,
           ("mlp",), _regret("sp"), ">=", 1.5),
-    Claim("a8", _DIGITS + "muP and SP: best rates on the grid's edge", _TABLE_1, ("mlp",),
+    Claim("a8", _DIGITS + "muP and SP: best rates on the grid's edge", _TRANSFER, ("mlp",),
           _edges(MLP, ("mup", "sp")), "<=", 0.0),
     Claim("a9", _DIGITS + "NTK with one rate: slope of the rate at which the loss reaches 0.5 (theory: -1/2)", _RULES,
           ("ntk",), _slope(NTK, "ntk", crossing), "<=", -0.2),
     Claim("a10", _DIGITS + "NTK with one rate: that slope less SP's (theory: 1/2)", _RULES, ("mlp", "ntk"),
           _flatter, ">=", 0.2),
-    Claim("b1", "Coordinate check, muP: largest |slope| of activations and their changes", _TABLE_1, ("mlp",),
+    Claim("b1", "Coordinate check, muP: largest |slope| of activations and their changes", _TRANSFER, ("mlp",),
           _steepest, "<=", FLAT),
     Claim("b2", "Coordinate check, SP: smallest slope of the changes of the second hidden layer and the readout",
-          _TABLE_1, ("mlp",), _drift, ">=", 0.4),
+          _TRANSFER, ("mlp",), _drift, ">=", 0.4),
     Claim("c1", _TEXT + "muP: |slope of the rate at which the loss reaches 3.2|, octaves a doubling",
           "the study's own, as a3", ("transformer",), _size(_slope(TRANSFORMER, "mup", text_crossing)), "<=", 0.12),
     Claim("c2", _TEXT + "SP: slope of the rate at which the loss reaches 3.2, octaves a doubling",
           "the study's own, as a5", ("transformer",), _slope(TRANSFORMER, "sp", text_crossing), "<=", -0.6),
-    Claim("c3", _TEXT + "muP: " + _RATE, _TABLE_1, ("transformer",), _spread(TRANSFORMER, "mup"), "<=", 1.6),
-    Claim("c4", _TEXT + "SP: " + _RATE, _TABLE_1, ("transformer",), _spread(TRANSFORMER, "sp"), ">=", 4.0),
+    Claim("c3", _TEXT + "muP: " + _RATE, _TRANSFER, ("transformer",), _spread(TRANSFORMER, "mup"), "<=", 1.6),
+    Claim("c4", _TEXT + "SP: " + _RATE, _TRANSFER, ("transformer",), _spread(TRANSFORMER, "sp"), ">=", 4.0),
     Claim("d1", _DECAY + "coupled: |slope|, octaves a doubling", _PLACE, ("decay",), _size(_decay_slope(KEPT)),
           "<=", 0.15),
     Claim("d2", _DECAY + "falling with the fan-in as a misplaced factor makes it: slope, octaves a doubling", _PLACE,
