@@ -1,0 +1,42 @@
+"""Curvature of losses: operators known by their products, their extreme eigenvalues, traces and spectra.
+
+An operator is made by ``hessian``, ``ggn``, ``empirical_fisher`` or ``ntk``, combined by ``preconditioned``, ``shift``,
+``subtree``, ``total``, ``mean`` and ``pmean``, and measured by ``top_eigs``, ``trace`` or ``spectral_density``.
+``SharpnessTracker`` follows the largest eigenvalue along a run; ``thresholds`` says what it is to be compared with.
+"""
+
+from lrstudy.curvature.errors import AsymmetricCurvatureError, CurvatureError, NonFiniteCurvature
+from lrstudy.curvature.gauss_newton import empirical_fisher, ggn, ntk
+from lrstudy.curvature.hessian import hessian
+from lrstudy.curvature.lanczos import EigResult, Status, top_eigs
+from lrstudy.curvature.operator import Operator, mean, pmean, shift, subtree, total
+from lrstudy.curvature.preconditioner import adam_preconditioner, preconditioned
+from lrstudy.curvature.sharpness import checked, sharpness
+from lrstudy.curvature.thresholds import thresholds
+from lrstudy.curvature.tracker import SharpnessTracker, TrackerState
+
+__all__ = [
+    "AsymmetricCurvatureError",
+    "CurvatureError",
+    "EigResult",
+    "NonFiniteCurvature",
+    "Operator",
+    "SharpnessTracker",
+    "Status",
+    "TrackerState",
+    "adam_preconditioner",
+    "checked",
+    "empirical_fisher",
+    "ggn",
+    "hessian",
+    "mean",
+    "ntk",
+    "pmean",
+    "preconditioned",
+    "sharpness",
+    "shift",
+    "subtree",
+    "thresholds",
+    "top_eigs",
+    "total",
+]
