@@ -10,7 +10,7 @@ import pytest
 import lrstudy
 
 ROOT = Path(lrstudy.__file__).parent
-LEAVES = {"schedules", "optimizers", "parametrization", "models", "tasks"}
+LEAVES = {"schedules", "optimizers", "parametrization", "models", "tasks", "curvature"}
 # A room may use itself, the schedules' types, the neutral modules and what is named here.
 NEUTRAL = {"pytrees", "feedback"}
 MAY_USE = {
@@ -18,7 +18,7 @@ MAY_USE = {
     **{module: set() for module in NEUTRAL},
     # Rates of tensors are put around rows of the optimizers' table.
     "parametrization": {"optimizers"},
-    "training": {"tasks"},
+    "training": {"tasks", "curvature"},
     "study": LEAVES | {"training"},
 }
 # Flags, files, clocks, devices and processes appear in these files of the training room alone.

@@ -90,7 +90,7 @@ def hessian(
             forward and backward pass and about 1.4 gradients a product; ``fwdrev``: forward over reverse, anew for
             every product, which costs less memory and 2 to 3 gradients; ``revrev``: reverse over reverse, for losses
             with ``custom_vjp``, which have no forward mode; ``fd``: a central difference of gradients with the step
-            eps^(1/3) (1 + |params|)^(1/2) / |vector|, good to 1e-3 in float32, for what can be differentiated once only.
+            eps^(1/3) (1 + |params|)^(1/2) / |vector|, good to 1e-3 in float32, for what is differentiable once.
         remat: recompute the forward pass in every product instead of keeping it; ``linearize`` then is ``fwdrev``.
         microbatches: pieces in which the batch's leading axis is taken, one after the other, to save memory; a shorter
             last piece counts by its examples, and ``linearize`` then is ``fwdrev``.

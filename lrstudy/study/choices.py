@@ -13,6 +13,7 @@ import numpy as np
 
 from lrstudy import models, optimizers, parametrization, schedules, tasks
 from lrstudy.study.errors import ConfigError, one_of
+from lrstudy.training import sharpness
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "task": tasks.TABLE,
@@ -20,8 +21,11 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "parametrization": parametrization.TABLE,
     "optimizer": optimizers.TABLE,
     "schedule": {name: row for name, row in schedules.TABLE.items() if name not in schedules.WRAPPERS},
+    "sharpness": sharpness.TABLE,
 }
 KINDS = tuple(TABLES)
+IMPLIED = {"sharpness": "hessian"}
+"""Rows that are meant where an argument is given and none was named."""
 # One of each set is given; naming one on the command line takes the place of another in a preset.
 _ALTERNATIVES = ({"decay_fraction", "decay_steps", "decay_lengths"},)
 _DECIDED_ELSEWHERE = {

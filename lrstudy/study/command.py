@@ -181,7 +181,8 @@ def _names(part: Part, kind: str, prefix: str, early: Mapping[str, str]) -> list
     base = getattr(part.base, kind)
     swept = [a[kind] for own in part.axes for a in own if kind in a]
     found = [*([base] if base and not swept else []), *swept]
-    return list(dict.fromkeys(c if isinstance(c, str) else c.name for c in found))
+    names = [c if isinstance(c, str) else c.name for c in found]
+    return list(dict.fromkeys(names)) or [name for own, name in choices.IMPLIED.items() if own == kind]
 
 
 def _default_text(part: Part, path: str, leaf: Argument) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from lrstudy import optimizers, tasks
@@ -18,7 +19,8 @@ from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
-from lrstudy.training.program import EvalParams, Hyperparameters
+from lrstudy.training.program import EvalParams, Hyperparameters, InitTracker
+from lrstudy.training.sharpness import PreconditionedSharpness, Sharpness, init_tracker, preconditioner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class RunConfig:
         schedule: learning rate of every update.
         optimizer: row of ``optimizers.TABLE``.
         model: ``None``: the task's first fitting model.
+        sharpness: how the loss's largest curvature is measured along the way; ``None``: not at all.
         parametrization: how the model and its optimizer are scaled relative to a base model; ``None``: not at all.
         steps: optimizer updates.
         seed: of initialisation, data order and step randomness.
@@ -45,6 +48,7 @@ class RunConfig:
     optimizer: Choice
     model: Choice | None = None
     parametrization: Choice | None = None
+    sharpness: Choice | None = None
     steps: int = 1000
     seed: int = 0
     clip_norm: float | None = None
@@ -85,6 +89,8 @@ def with_value(config: RunConfig, path: str, value: Any) -> RunConfig:
         raise one_of("a path", path, (*PLAIN_FIELDS, *KINDS))
     current = default_model(config) if kind == "model" and config.model is None else getattr(config, kind)
     if argument:
+        if current is None and kind in choices.IMPLIED:
+            current = Choice(choices.IMPLIED[kind])
         if current is None:
             reason = f"task {config.task.name} has no model" if kind == "model" else f"no {kind} is named"
             raise ConfigError(f"{path} must be left out: {reason}")
@@ -122,6 +128,7 @@ class Run:
         task: built, its model inside.
         optimizer: hyperparameters by name.
         parametrization: what scales the model, and the scaled model; ``None`` where nothing does.
+        sharpness: what is measured of it; ``None`` where nothing is.
     """
 
     config: RunConfig
@@ -130,6 +137,7 @@ class Run:
     task: tasks.Task
     optimizer: Mapping[str, Any]
     parametrization: tuple[Parametrization, Scaled] | None = None
+    sharpness: Sharpness | None = None
 
     @functools.cached_property
     def run_id(self) -> str:
@@ -165,6 +173,11 @@ def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransfor
     return optax.chain(clip, transform)
 
 
+def tracker_of(run: Run) -> InitTracker | None:
+    """``(params, key) ->`` the tracker of the run's sharpness, where that is measured."""
+    return functools.partial(init_tracker, run.sharpness) if run.sharpness else None
+
+
 def eval_params(run: Run) -> EvalParams:
     """``(opt_state, params) ->`` the parameters at which the run's optimizer is evaluated."""
     row = optimizers.TABLE[run.config.optimizer.name]
@@ -198,7 +211,12 @@ def resolve(config: RunConfig) -> Run:
     if scaling is not None:
         columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
     columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
-    run = Run(config, columns, schedule, task, optimizer, scaling)
+    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config))
+    if run.sharpness is not None:
+        measured = choices.columns_of("sharpness", run.sharpness.name, run.sharpness)
+        # Under the plain name stands the number that is measured.
+        columns |= {"sharpness.operator": measured.pop("sharpness"), **measured}
+        _check_preconditioner(run)
     if scaling is not None:
         _check_scaled(run)
     return run
@@ -327,6 +345,42 @@ def _check_scaled(run: Run) -> None:
         make_transform(run, run.hyperparameters)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _sharpness(config: RunConfig) -> Sharpness | None:
+    """What is measured; nothing where it would be never.
+
+    Raises:
+        ConfigError: a measurement would fall between records.
+    """
+    if config.sharpness is None:
+        return None
+    found: Sharpness = choices.build("sharpness", config.sharpness)
+    if found.every % config.record_every:
+        rule = f"0 or a multiple of record_every ({config.record_every})"
+        raise ConfigError(f"sharpness.every must be {rule}, got {found.every!r}")
+    return found if found.every else None
+
+
+def _check_preconditioner(run: Run) -> None:
+    """What Adam steps in is known where its state and its rate are those of plain Adam.
+
+    Raises:
+        ConfigError: of this run it is not.
+    """
+    if not isinstance(run.sharpness, PreconditionedSharpness):
+        return
+    if run.parametrization is not None:
+        raise ConfigError("sharpness must be hessian under a parametrization, whose rates differ between tensors")
+
+    def diagonal() -> Any:
+        state = make_transform(run, run.hyperparameters).init({"kernel": jnp.zeros((2, 2))})
+        return preconditioner(state, run.hyperparameters)
+
+    try:
+        jax.eval_shape(diagonal)
+    except ValueError as error:
+        raise ConfigError(f"sharpness must be hessian for optimizer {run.config.optimizer.name}: {error}") from error
 
 
 def _schedule(config: RunConfig) -> Schedule:

@@ -278,6 +278,7 @@ def _signature(run: Run, part: str, branch: Branch | None) -> tuple[Any, ...]:
         run.static_optimizer,
         config.record_every,
         config.evaluate_every,
+        run.sharpness,
     )
 
 

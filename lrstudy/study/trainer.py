@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lrstudy.schedules import to_dict
-from lrstudy.study.config import eval_params, make_transform
+from lrstudy.study.config import eval_params, make_transform, tracker_of
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
@@ -21,6 +21,7 @@ from lrstudy.study.workdir import Workdir
 from lrstudy.training import checkpoint, lanes, loop
 from lrstudy.training.loop import Cadence, Columns, Job
 from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device
+from lrstudy.training.sharpness import make_measure
 from lrstudy.training.step import optimizer_count
 
 TrunkLanes = Callable[[int], tuple[Lane, int]]
@@ -76,16 +77,18 @@ class GroupTrainer:
         self._hparams = stack([run.hyperparameters for run in group.runs])
         config = group.runs[0].config
         steps = tuple(run.config.steps for run in group.runs)
-        self._cadence = Cadence(steps, config.record_every, config.evaluate_every)
+        self._sharpness = group.runs[0].sharpness
+        every = self._sharpness.every if self._sharpness else 0
+        self._cadence = Cadence(steps, config.record_every, config.evaluate_every, every)
         self._make_transform = functools.partial(make_transform, group.runs[0])
 
     @functools.cached_property
     def job(self) -> Job:
         """The compiled program with its numbers and data; made when training begins."""
-        lane = make_program(self._make_transform, eval_params(self._group.runs[0]))
-        program = lanes.spread(lane, self._settings.executor)
-        data = jax.device_put(self._group.runs[0].task.load())
-        return Job(program, self._hparams, data, self._cadence)
+        run, executor = self._group.runs[0], self._settings.executor
+        program = lanes.spread(make_program(self._make_transform, eval_params(run), tracker_of(run)), executor)
+        measure = lanes.spread_measure(make_measure(self._sharpness), executor) if self._sharpness else None
+        return Job(program, self._hparams, jax.device_put(run.task.load()), self._cadence, measure)
 
     def train(self, trunk_lanes: TrunkLanes, trunk_rows: Callable[[], Any]) -> None:
         """Trains to the end and notes the outcomes.
@@ -136,7 +139,7 @@ class GroupTrainer:
 
     @functools.cached_property
     def _abstract(self) -> Lane:
-        return abstract_lanes(self._hparams, self._make_transform)
+        return abstract_lanes(self._hparams, self._make_transform, tracker_of(self._group.runs[0]))
 
     @property
     def _what(self) -> str:

@@ -1,7 +1,8 @@
 """Many runs that differ only in numbers, trained inside one compiled program."""
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -23,8 +24,35 @@ from lrstudy.training.program import (
     make_program,
     stack,
 )
+from lrstudy.training.sharpness import Measure, Sharpness, init_tracker, make_measure
 
 Executor = Literal["auto", "vmap", "map"]
+
+
+def spread_measure(measure: Measure, executor: Executor = "auto") -> Callable[..., Any]:
+    """Compiles a lane's measurement for stacked lanes, which are left as they are.
+
+    Args:
+        measure: of one lane (``training.sharpness``).
+        executor: as of ``spread``.
+
+    Returns:
+        ``(lanes, hparams, data, step) -> (trackers, rows, whether each was made)`` with a leading axis of lanes.
+    """
+    if _chosen(executor) == "vmap":
+        return jax.jit(jax.vmap(measure, in_axes=(0, 0, None, None)))
+
+    def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, step: Any) -> Any:
+        return jax.lax.map(lambda lane: measure(lane[0], lane[1], data, step), (lanes, hparams))
+
+    return jax.jit(mapped)
+
+
+def _chosen(executor: Executor) -> Executor:
+    """The executor that ``auto`` stands for on this machine."""
+    if executor == "auto":
+        return "map" if jax.default_backend() == "cpu" else "vmap"
+    return executor
 
 
 def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple[Lane, Rows]]:
@@ -43,8 +71,7 @@ def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple
     Raises:
         ValueError: an unknown executor.
     """
-    if executor == "auto":
-        executor = "map" if jax.default_backend() == "cpu" else "vmap"
+    executor = _chosen(executor)
     if executor == "vmap":
         return jax.jit(jax.vmap(program, in_axes=(0, 0, None, None)), donate_argnums=0)
     if executor == "map":
@@ -66,6 +93,7 @@ def run(
     eval_params: EvalParams = trained_params,
     record_every: int = 1,
     evaluate_every: int = 0,
+    sharpness: Sharpness | None = None,
     executor: Executor = "auto",
 ) -> tuple[Lane, Columns, Columns]:
     """Trains lanes from initialisation to their end, in memory.
@@ -76,16 +104,20 @@ def run(
         eval_params: see ``make_program``.
         record_every: see ``Cadence``.
         evaluate_every: see ``Cadence``.
+        sharpness: what is measured of it; ``None``: nothing.
         executor: see ``lanes.spread``.
 
     Returns:
         The stacked lanes, the metric rows by lane and step, and the final evaluations, as columns (see ``loop.Chunk``).
     """
     stacked = stack(hparams)
-    cadence = Cadence(tuple(int(h.steps) for h in hparams), record_every, evaluate_every)
-    lanes = empty_lanes(abstract_lanes(stacked, make_transform))
+    every = sharpness.every if sharpness else 0
+    cadence = Cadence(tuple(int(h.steps) for h in hparams), record_every, evaluate_every, every)
+    init = functools.partial(init_tracker, sharpness) if sharpness and every else None
+    lanes = empty_lanes(abstract_lanes(stacked, make_transform, init))
     data = jax.device_put(hparams[0].task.load())
-    job = Job(spread(make_program(make_transform, eval_params), executor), stacked, data, cadence)
+    measure = spread_measure(make_measure(sharpness), executor) if sharpness and every else None
+    job = Job(spread(make_program(make_transform, eval_params, init), executor), stacked, data, cadence, measure)
     rows, finals = list[Columns](), list[Columns]()
     for chunk in loop.train(job, lanes, start=0, stop=max(cadence.steps)):
         lanes = chunk.lanes

@@ -3,13 +3,14 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lrstudy.tasks.base import Data
 from lrstudy.training.program import RECORD_SLOTS, Hyperparameters, Lane, Rows, make_window
+from lrstudy.training.sharpness import COLUMNS
 
 Columns = dict[str, np.ndarray]
 
@@ -28,21 +29,25 @@ class Cadence:
         record_every: a row is kept at every multiple of it and at each lane's last step.
         evaluate_every: a multiple of ``record_every``; the parameters are evaluated at every multiple of it and at the
             end; 0: at the end alone.
+        measure_every: a multiple of ``record_every``; sharpness is measured at every multiple of it and at the end; 0:
+            never.
     """
 
     steps: tuple[int, ...]
     record_every: int = 1
     evaluate_every: int = 0
+    measure_every: int = 0
 
     def __post_init__(self) -> None:
         """Checks the cadences.
 
         Raises:
-            ValueError: evaluations would fall between records.
+            ValueError: evaluations or measurements would fall between records.
         """
-        if self.record_every < 1 or self.evaluate_every % self.record_every:
-            every = (self.record_every, self.evaluate_every)
-            raise ValueError(f"evaluate_every must be a multiple of a positive record_every, got {every[::-1]}")
+        for name in ("evaluate_every", "measure_every"):
+            every = (getattr(self, name), self.record_every)
+            if self.record_every < 1 or every[0] % self.record_every:
+                raise ValueError(f"{name} must be a multiple of a positive record_every, got {every}")
 
     def record_steps(self) -> np.ndarray:
         """Sorted steps at which any lane has a row."""
@@ -52,6 +57,10 @@ class Cadence:
     def evaluate_steps(self) -> np.ndarray:
         """Sorted counts of updates, before the end, at which the parameters are evaluated."""
         return np.arange(0, max(self.steps), self.evaluate_every) if self.evaluate_every else np.arange(0)
+
+    def measures(self, step: int) -> bool:
+        """Whether sharpness is measured after so many updates, apart from the end."""
+        return self.measure_every > 0 and step % self.measure_every == 0
 
     def keeps(self, steps: np.ndarray, lane: int) -> np.ndarray:
         """Which of these steps are rows of this lane."""
@@ -90,12 +99,59 @@ class Job(NamedTuple):
         hparams: stacked numbers.
         data: what the task loaded, on the device.
         cadence: of records and evaluations.
+        measure: compiled measurement of sharpness (``lanes.spread_measure``); ``None``: none.
     """
 
     program: Callable[..., tuple[Lane, Rows]]
     hparams: Hyperparameters
     data: Data
     cadence: Cadence
+    measure: Callable[..., Any] | None = None
+
+
+class Gauge:
+    """Measures the lanes' sharpness between two calls of the program, and remembers the last measurement.
+
+    Args:
+        job: whose ``measure`` it calls.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._call, self._step = job, None, -1
+        nothing = np.full(len(job.cadence.steps), np.nan)
+        self._last: Columns = dict.fromkeys((*COLUMNS, "sharpness_seconds"), nothing)
+
+    def take(self, lanes: Lane, step: int) -> Any:
+        """Measures the lanes that have made so many updates.
+
+        Returns:
+            Their trackers after it.
+        """
+        job, position = self._job, np.int32(step)
+        if self._call is None:
+            # Compiled before the clock runs: the seconds are those of a measurement.
+            self._call = job.measure.lower(lanes, job.hparams, job.data, position).compile()  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
+        began = time.perf_counter()
+        trackers, rows, made = jax.block_until_ready(self._call(lanes, job.hparams, job.data, position))
+        seconds = time.perf_counter() - began
+        made = np.asarray(made)
+        share = np.where(made, seconds / max(1, made.sum()), np.nan)
+        self._step, self._last = step, {**jax.device_get(rows), "sharpness_seconds": share}
+        return trackers
+
+    def beside(self, columns: Columns) -> Columns:
+        """Metric rows with the last measurement in those of its step, and NaN in the others."""
+        if self._job.measure is None:
+            return columns
+        here = columns["step"] == self._step
+        return columns | {
+            name: np.where(here, values[columns["lane"]], np.nan).astype(np.float32)
+            for name, values in self._last.items()
+        }
+
+    def of_lanes(self, columns: Columns) -> Columns:
+        """Columns of one row a lane with the last measurement."""
+        return columns | {name: values[columns["lane"]].astype(np.float32) for name, values in self._last.items()}
 
 
 def train(
@@ -120,9 +176,17 @@ def train(
     cadence = job.cadence
     record, evaluate = cadence.record_steps(), cadence.evaluate_steps()
     last = max(cadence.steps)
-    pauses = np.unique([*(p for p in pause_at if start < p < stop), stop])
+    measured = range(0, stop, cadence.measure_every) if cadence.measure_every else ()
+    pauses = np.unique([*(p for p in (*pause_at, *measured) if start < p < stop), stop])
     budget = _FIRST_STEPS
+    gauge = Gauge(job)
+    if fresh and job.measure:
+        # What is measured at the first step must be there before it.
+        lanes, _ = job.program(lanes, job.hparams, job.data, make_window(start, start, fresh=True))
+        fresh = False
     while True:
+        if start < stop and cadence.measures(start):
+            lanes = lanes._replace(tracker=gauge.take(lanes, start))
         pause = int(pauses[min(np.searchsorted(pauses, start, "right"), len(pauses) - 1)])
         end = _end_of_window(start, min(start + budget, pause), record)
         evaluate_at = evaluate[(evaluate >= start) & (evaluate < end)].tolist() + ([end] if end == last else [])
@@ -132,8 +196,12 @@ def train(
         lanes, rows = job.program(lanes, job.hparams, job.data, window)
         fetched, alive = jax.device_get((rows, lanes.alive))
         seconds = time.perf_counter() - began
-        columns = _columns(fetched, record_at, evaluate_at, cadence)
+        columns = gauge.beside(_columns(fetched, record_at, evaluate_at, cadence))
         finals = _finals(fetched, evaluate_at, end, last)
+        if end == last and job.measure:
+            # The trackers stay as they are, so that to measure the end once more gives the same.
+            gauge.take(lanes, end)
+            finals = gauge.of_lanes(finals)
         yield Chunk(start, end, lanes, columns, finals, alive, seconds)
         budget = _next_budget(budget, end - start, seconds)
         start, fresh = end, False

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lrstudy.feedback import trained_params
 from lrstudy.schedules import Schedule
@@ -18,7 +18,7 @@ from lrstudy.training.state import TrainState, init_state
 from lrstudy.training.step import METRICS, make_gradient_step
 
 RECORD_SLOTS = 64
-_STATE_STREAM = 2
+_STATE_STREAM, _TRACKER_STREAM = 2, 3
 
 
 class Hyperparameters(NamedTuple):
@@ -47,10 +47,12 @@ class Lane(NamedTuple):
     Attributes:
         state: its training state.
         alive: false once its loss was not finite; the state stays what it was before that loss.
+        tracker: of its sharpness, where that is measured (``training.sharpness``).
     """
 
     state: TrainState
     alive: Bool[Array, ""]
+    tracker: Any = None
 
 
 class Window(NamedTuple):
@@ -87,6 +89,7 @@ class Rows(NamedTuple):
     evaluated: Bool[Array, " slots"]
 
 
+InitTracker = Callable[[Any, Key[Array, ""]], Any]
 MakeTransform = Callable[[Hyperparameters], optax.GradientTransformation]
 EvalParams = Callable[[optax.OptState, Any], Any]
 Program = Callable[[Lane, Hyperparameters, Data, Window], tuple[Lane, Rows]]
@@ -109,14 +112,19 @@ def make_window(
     return Window(np.int32(start), np.int32(stop), padded(record_at), padded(evaluate_at), np.bool_(fresh))  # pyright: ignore[reportArgumentType]
 
 
-def init_lane(hparams: Hyperparameters, make_transform: MakeTransform) -> Lane:
-    """A lane before its first update."""
+def init_lane(hparams: Hyperparameters, make_transform: MakeTransform, init_tracker: InitTracker | None = None) -> Lane:
+    """A lane before its first update; ``init_tracker`` makes its tracker from parameters and a key."""
     params = hparams.task.init(stream_key(hparams.seed, INIT_STREAM))
     state = init_state(params, make_transform(hparams), stream_key(hparams.seed, _STATE_STREAM))
-    return Lane(state, jnp.bool_(True))
+    tracker = init_tracker and init_tracker(params, stream_key(hparams.seed, _TRACKER_STREAM))
+    return Lane(state, jnp.bool_(True), tracker)
 
 
-def make_program(make_transform: MakeTransform, eval_params: EvalParams = trained_params) -> Program:
+def make_program(
+    make_transform: MakeTransform,
+    eval_params: EvalParams = trained_params,
+    init_tracker: InitTracker | None = None,
+) -> Program:
     """The program of one lane: ``(lane, hparams, data, window) -> (lane, rows)``.
 
     Its control flow depends on the window alone wherever work could be saved, so that under ``vmap`` an evaluation or a
@@ -126,11 +134,12 @@ def make_program(make_transform: MakeTransform, eval_params: EvalParams = traine
     Args:
         make_transform: ``hparams -> optax transform``.
         eval_params: ``(opt_state, params) ->`` the parameters that are evaluated, for an optimizer that averages.
+        init_tracker: see ``init_lane``.
     """
 
     def program(lane: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
         step = make_gradient_step(hparams.task.gradient, make_transform)
-        fresh = functools.partial(init_lane, hparams, make_transform)
+        fresh = functools.partial(init_lane, hparams, make_transform, init_tracker)
         lane = jax.lax.cond(window.fresh, fresh, lambda: lane)
 
         def train(k: Int[Array, ""], lane: Lane, rows: Rows) -> tuple[Lane, Rows]:
@@ -140,7 +149,7 @@ def make_program(make_transform: MakeTransform, eval_params: EvalParams = traine
             finite = jnp.isfinite(metrics["loss"])
             # A select, not a branch: it fuses into the update, where a branch would copy the state.
             state = jax.tree.map(functools.partial(jnp.where, finite), state, lane.state)
-            return Lane(state, finite), _write_train(rows, window.record_at == k, metrics, finite)
+            return lane._replace(state=state, alive=finite), _write_train(rows, window.record_at == k, metrics, finite)
 
         def body(k: Int[Array, ""], carry: tuple[Lane, Rows]) -> tuple[Lane, Rows]:
             lane, rows = carry
@@ -207,9 +216,12 @@ def stack(hparams: Sequence[Hyperparameters]) -> Hyperparameters:
     return jax.tree.map(column, *hparams)
 
 
-def abstract_lanes(hparams: Hyperparameters, make_transform: MakeTransform) -> Lane:
+def abstract_lanes(
+    hparams: Hyperparameters, make_transform: MakeTransform, init_tracker: InitTracker | None = None
+) -> Lane:
     """Shapes and types of the lanes of stacked ``hparams``."""
-    return jax.eval_shape(jax.vmap(functools.partial(init_lane, make_transform=make_transform)), hparams)
+    one = functools.partial(init_lane, make_transform=make_transform, init_tracker=init_tracker)
+    return jax.eval_shape(jax.vmap(one), hparams)
 
 
 def to_host(lanes: Lane) -> Lane:
