@@ -76,7 +76,8 @@ def adam_preconditioner(
         ValueError: the state holds no second moment that is known here, or several; or no update has been made.
     """
     node = _second_moment(opt_state)
-    count = getattr(node, "count", None)
+    # Every tuple has a method of this name.
+    count = node.count if "count" in node._fields else None
     if count is not None and not isinstance(count, Tracer) and np.any(np.asarray(count) == 0):
         raise ValueError("opt_state must be that after at least one update, got count 0: its second moment is 0 / 0")
     if isinstance(node, optax.ScaleByRssState):
