@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrstudy.curvature.errors import explaining_custom_vjp
 from lrstudy.curvature.operator import Matvec, Operator, Product, make
 from lrstudy.curvature.vectors import Vector, check_differentiable
 
@@ -40,7 +41,8 @@ class _Hessian(Product):
     def prepared(self, arrays: Any) -> Matvec:
         params, batch = arrays
         if self.mode == "linearize" and self.microbatches == 1 and not self.remat:
-            return jax.linearize(self._gradient(batch), params)[1]
+            with explaining_custom_vjp():
+                return jax.linearize(self._gradient(batch), params)[1]
         return lambda vector: self(arrays, vector)
 
     def _gradient(self, batch: Any) -> Gradient:
@@ -89,7 +91,7 @@ def hessian(
         mode: ``linearize``: the gradient is linearised once for all products of a solver, which costs the memory of a
             forward and backward pass and about 1.4 gradients a product; ``fwdrev``: forward over reverse, anew for
             every product, which costs less memory and 2 to 3 gradients; ``revrev``: reverse over reverse, for losses
-            with ``custom_vjp``, which have no forward mode; ``fd``: a central difference of gradients with the step
+            with ``custom_vjp``, which may have no forward mode; ``fd``: a central difference of gradients with the step
             eps^(1/3) (1 + |params|)^(1/2) / |vector|, good to 1e-3 in float32, for what is differentiable once.
         remat: recompute the forward pass in every product instead of keeping it; ``linearize`` then is ``fwdrev``.
         microbatches: pieces in which the batch's leading axis is taken, one after the other, to save memory; a shorter
@@ -136,15 +138,8 @@ def example_count(batch: Any) -> int:
 
 
 def _fwdrev(gradient: Gradient, params: Any, vector: Vector) -> Vector:
-    try:
+    with explaining_custom_vjp():
         return jax.jvp(gradient, (params,), (vector,))[1]
-    except TypeError as error:
-        if "custom_vjp" not in str(error) and "forward-mode" not in str(error):
-            raise
-        raise TypeError(
-            "the loss has a custom_vjp, which has no forward mode: use mode='revrev', or 'fd' where it can be "
-            "differentiated once only"
-        ) from error
 
 
 def _revrev(gradient: Gradient, params: Any, vector: Vector) -> Vector:

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lrstudy.curvature import krylov
+from lrstudy.curvature.errors import explaining_custom_vjp
 from lrstudy.curvature.krylov import Flat, Krylov
 from lrstudy.curvature.operator import Operator
 from lrstudy.curvature.vectors import Vector, flatten, random_like, unflattener, working_type
@@ -134,9 +135,9 @@ def top_eigs(
     is_random = is_key(key_or_vector)
     if not is_random:
         _check_start(operator, key_or_vector)
-    return _compiled(
-        operator, key_or_vector, Options(k, which, tol, max_matvecs, is_random), check_symmetry, dense=dense
-    )
+    options = Options(k, which, tol, max_matvecs, is_random)
+    with explaining_custom_vjp():
+        return _compiled(operator, key_or_vector, options, check_symmetry, dense=dense)
 
 
 def is_key(value: Any) -> bool:
