@@ -36,7 +36,7 @@ def thresholds(optimizer: str, learning_rate: Any, *, momentum: Any = 0.0) -> An
     Args:
         optimizer: one of these names.
         learning_rate: eta, may be an array or traced.
-        momentum: b, in [0, 1); for ``adam`` it is b1 and must be given.
+        momentum: b, in [0, 1); for ``adam`` it is b1, and left out means none, so 2 / eta.
 
     Raises:
         ValueError: an unknown name, a rate that is not positive, or a momentum outside of its range or of an optimizer
