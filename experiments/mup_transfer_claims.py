@@ -51,7 +51,7 @@ from experiments.mup_transfer_optima import (
     crossing,
     text_crossing,
 )
-from lrstudy.study.claims import Claim, Measurement, absolute, exponentiated
+from lrstudy.study.claims import Claim, Measurement, absolute, exponentiated, unbounded
 from lrstudy.study.records import Records
 
 COMPLETE = "alpha 1"
@@ -118,14 +118,14 @@ def _edges(sweep: Sweep, names: Sequence[str]) -> Measure:
 def _steepest(records: Records) -> Measurement:
     """Largest absolute slope of any activation, in size or in change, under muP; a series without one counts as NaN."""
     slopes = judged(records, "mup")
-    return Measurement(float(np.max(np.abs(slopes["slope"].to_numpy(float)))), int(slopes["seeds"].iloc[0]))
+    return unbounded(float(np.max(np.abs(slopes["slope"].to_numpy(float)))), int(slopes["seeds"].iloc[0]))
 
 
 def _drift(records: Records) -> Measurement:
     """Smallest slope of the changes that must grow under SP."""
     slopes = judged(records, "sp")
     own = slopes[(slopes["statistic"] == CHANGE) & slopes["module"].isin(DRIFTING)]
-    return Measurement(float(own["slope"].min()), int(slopes["seeds"].iloc[0]))
+    return unbounded(float(own["slope"].min()), int(slopes["seeds"].iloc[0]))
 
 
 def decay_arms(curves: Curves, kind: str) -> list[str]:

@@ -18,6 +18,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+_LARGEST = float(np.finfo(np.float64).max)
 LEVEL = 0.95
 """Of intervals: that of every claim."""
 
@@ -29,7 +30,8 @@ class Measurement:
     Attributes:
         value: what is compared with the threshold.
         n: independent samples behind it (seeds, or chains times seeds).
-        low: lower end of the 95% interval; NaN where there is no noise to speak of.
+        low: lower end of the 95% interval; NaN where there is no noise to speak of, infinite where there is some that
+            cannot be bounded.
         high: upper end.
     """
 
@@ -75,14 +77,19 @@ class Claim:
             "threshold": self.threshold,
             "holds": holds,
             "n": int(measured.n),
-            "ci_low": _finite(measured.low),
-            "ci_high": _finite(measured.high),
+            "ci_low": _end(measured.low),
+            "ci_high": _end(measured.high),
         }
 
 
 def _finite(value: float) -> float | None:
     """JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
+
+
+def _end(value: float) -> float | None:
+    """An interval's end; JSON has no infinity, so one that is not bounded is the largest number that there is."""
+    return None if math.isnan(value) else float(np.clip(value, -_LARGEST, _LARGEST))
 
 
 def mean_interval(samples: Sequence[float] | np.ndarray, level: float = LEVEL) -> Measurement:
@@ -182,20 +189,39 @@ def jackknife(statistic: Callable[[np.ndarray], Any], n: int, level: float = LEV
         return Measurement(value, n)
     rest = np.asarray([statistic(np.delete(places, i)) for i in range(n)])
     error = np.sqrt((n - 1) * np.mean((rest - rest.mean()) ** 2))
+    if not np.isfinite(error):
+        # Without some of the samples there is no value: nothing bounds what other samples would give.
+        return unbounded(value, n)
     half = _student(level, n) * float(error)
     return Measurement(value, n, value - half, value + half)
 
 
+def unbounded(value: float, n: int) -> Measurement:
+    """A number that other seeds could change, by how much is not known."""
+    return Measurement(value, n, -math.inf, math.inf)
+
+
 def unsettled(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Ids of the claims whose interval has ends on both sides of the threshold: other seeds could decide otherwise."""
+    """Ids of the claims that other seeds could decide otherwise.
+
+    Their interval has ends on both sides of the threshold.
+    """
     ids = []
     for entry in entries:
-        if entry["ci_low"] is not None:
-            compare = _COMPARISONS[entry["comparison"]]
-            ends = {compare(entry[end], entry["threshold"]) for end in ("ci_low", "ci_high")}
-            if len(ends) > 1:
-                ids.append(entry["id"])
+        compare = _COMPARISONS[entry["comparison"]]
+        ends = [entry[end] for end in ("ci_low", "ci_high") if entry[end] is not None]
+        if len({compare(end, entry["threshold"]) for end in ends}) > 1:
+            ids.append(entry["id"])
     return ids
+
+
+def interval_text(entry: Mapping[str, Any]) -> str:
+    """The interval in brackets; nothing where there is no noise, and ``inf`` for an end that is not bounded."""
+    ends = [entry[end] for end in ("ci_low", "ci_high")]
+    if None in ends:
+        return ""
+    low, high = (end * (math.inf if abs(end) == _LARGEST else 1) for end in ends)
+    return f"[{low:.4g}, {high:.4g}]"
 
 
 def caveat(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -221,10 +247,9 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
         f"{'claim':<6} {'holds':<6} {'measured':>10}    {'threshold':>9}  {'95% interval':<22} {'n':>4}  statement"
     ]
     for entry in entries:
-        interval = "" if entry["ci_low"] is None else f"[{entry['ci_low']:.4g}, {entry['ci_high']:.4g}]"
         measured = "none" if entry["measured"] is None else f"{entry['measured']:.4g}"
         lines.append(
             f"{entry['id']:<6} {verdict(entry):<6} {measured:>10} {entry['comparison']:>2} {entry['threshold']:>9.4g}  "
-            f"{interval:<22} {entry['n']:>4}  {entry['statement']}"
+            f"{interval_text(entry):<22} {entry['n']:>4}  {entry['statement']}"
         )
     return "\n".join([*lines, *filter(None, [caveat(entries)])])

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrstudy.study.claims import caveat, unsettled
+from lrstudy.study.claims import caveat, interval_text, unsettled
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
 from lrstudy.study.records import UNREADABLE, Records
@@ -81,7 +81,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
         open_question = ", not settled" if unsettled([claim]) else ""
         word, style = ("holds", "yes") if claim["holds"] else ("does not hold", "no")
         verdict = f'<td class="{style}">{word}{open_question}</td>'
-        interval = "" if claim["ci_low"] is None else f"{claim['ci_low']:.4g} to {claim['ci_high']:.4g}"
+        interval = interval_text(claim).strip("[]").replace(", ", " to ")
         measured = "none" if claim["measured"] is None else f"{claim['measured']:.4g}"
         rows.append(
             f"<tr><td>{html.escape(claim['id'])}</td>{verdict}"

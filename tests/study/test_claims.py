@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -6,12 +8,14 @@ from lrstudy.study.claims import (
     Measurement,
     absolute,
     exponentiated,
+    jackknife,
     largest,
     mean_interval,
     paired,
     ratio,
     smallest,
     table,
+    unbounded,
     unsettled,
 )
 
@@ -76,6 +80,23 @@ def test_a_paired_difference_has_students_interval():
     one, other = np.asarray([3.0, 1.0, 4.0, 1.0]), np.asarray([2.0, 7.0, 1.0, 8.0])
     found, expected = paired(one, other, lambda a, b: a - b), mean_interval(one - other)
     assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_noise_without_an_interval_is_not_settled():
+    """Without one of its seeds a statistic may have no value; nothing then bounds what other seeds would give."""
+
+    def spread(chosen):
+        return np.nan if len(chosen) < 3 else 0.5
+
+    found = jackknife(spread, 3)
+    assert found == unbounded(0.5, 3) == Measurement(0.5, 3, -np.inf, np.inf)
+    entry = claim(found.value, low=found.low, high=found.high).decide(None)
+    assert unsettled([entry]) == ["a1"]
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
+    assert "[-inf, inf]" in table([entry])
+    above = claim(0.5, low=0.2, high=np.inf).decide(None)
+    assert unsettled([above]) == ["a1"]
+    assert "[0.2, inf]" in table([above])
 
 
 def test_the_table_says_no_loudly():
