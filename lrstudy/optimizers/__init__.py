@@ -8,16 +8,26 @@ from lrstudy.optimizers.hypergradient import hypergradient
 from lrstudy.optimizers.normalized import project_to_norm
 from lrstudy.optimizers.plateau import plateau
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
+from lrstudy.optimizers.separable import (
+    batch_perceptron,
+    logistic_gd,
+    normalized_batch_perceptron,
+    normalized_logistic_gd,
+)
 from lrstudy.optimizers.table import TABLE, Optimizer
 
 __all__ = [
     "TABLE",
     "Optimizer",
     "averaged_params",
+    "batch_perceptron",
     "decay_mask",
     "effective_lr",
     "fedhyper",
     "hypergradient",
+    "logistic_gd",
+    "normalized_batch_perceptron",
+    "normalized_logistic_gd",
     "plateau",
     "project_to_norm",
     "schedule_free",

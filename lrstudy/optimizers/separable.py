@@ -1,11 +1,11 @@
 """Linear classifiers of a separable sample: the batch perceptron, and logistic regression with huge steps, its double.
 
-Gradient descent on the logistic loss with the step gamma moves theta by (gamma / n) sum y a s(-y a.theta), s the logistic
-function. As gamma grows, s(-y a.theta) becomes 1 for a misclassified example, 0 for a correct one and 1/2 where theta is
-zero, so theta / gamma becomes the iterate of the batch perceptron (Tyurin 2024, From Logistic Regression to the
-Perceptron Algorithm, arXiv 2412.08424). Iterations are updates until every example is classified correctly, starting
-from zero. With R the largest norm of an example and mu the largest margin of a unit vector, at most n R^2 / mu^2 of them
-are needed by the batch perceptron, R^2 / mu^2 by the normalised one, and R^2 / mu^2 + 2 log(2n - 1) / (gamma mu^2) by
+Gradient descent on the logistic loss with the step gamma moves theta by (gamma / n) sum y a s(-y a.theta), s being the
+logistic function. As gamma grows, s(-y a.theta) becomes 1 for a misclassified example, 0 for a correct one and 1/2
+where theta is zero, so theta / gamma becomes the iterate of the batch perceptron (Tyurin 2024, From Logistic Regression
+to the Perceptron Algorithm). Iterations are updates until every example is classified correctly, starting from zero.
+With R the largest norm of an example and mu the largest margin of a unit vector, at most n R^2 / mu^2 of them are
+needed by the batch perceptron, R^2 / mu^2 by the normalised one, and R^2 / mu^2 + 2 log(2n - 1) / (gamma mu^2) by
 normalised gradient descent.
 """
 
@@ -24,20 +24,6 @@ Found = tuple[Vector, Int[Array, ""]]
 Weights = Callable[[Float[Array, " examples"], Any], Float[Array, " examples"]]
 
 
-def perceptron_weights(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
-    """Weights of the batch perceptron's update: of an example's margin y a.theta.
-
-    Returns:
-        1 where it is negative, 1/2 where it is zero, 0 where it is positive.
-    """
-    return jnp.heaviside(-margins, 0.5)
-
-
-def logistic_weights(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
-    """Weights of gradient descent on the logistic loss, 1 / (1 + exp(margin))."""
-    return jax.nn.sigmoid(-margins)
-
-
 def batch_perceptron(
     features: Float[Array, "examples features"],
     labels: Float[Array, " examples"],
@@ -45,7 +31,7 @@ def batch_perceptron(
     step_size: Any = 1.0,
     max_iterations: int = 100_000,
 ) -> Found:
-    """theta <- theta + step (1/n) sum w y a, with w = 1 of misclassified examples and 1/2 of those on the boundary.
+    """The update theta <- theta + step (1/n) sum w y a, w being 1 of misclassified examples, 1/2 of those between.
 
     Args:
         features: one row a an example.
@@ -59,9 +45,7 @@ def batch_perceptron(
     Raises:
         ValueError: a bad argument.
     """
-    return _solved(
-        features, labels, step_size, max_iterations, lambda margins: perceptron_weights(margins) / len(margins)
-    )
+    return _solved(features, labels, step_size, max_iterations, _mean_of_wrong)
 
 
 def normalized_batch_perceptron(
@@ -71,16 +55,11 @@ def normalized_batch_perceptron(
     step_size: Any = 1.0,
     max_iterations: int = 100_000,
 ) -> Found:
-    """theta <- theta + step times the mean of y a over the examples with y a.theta <= 0.
+    """The update theta <- theta + step times the mean of y a over the examples with y a.theta <= 0.
 
     Arguments, results and errors are those of ``batch_perceptron``.
     """
-
-    def weights(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
-        wrong = (margins <= 0).astype(margins.dtype)
-        return wrong / jnp.maximum(1, jnp.sum(wrong))
-
-    return _solved(features, labels, step_size, max_iterations, weights)
+    return _solved(features, labels, step_size, max_iterations, _normalised_wrong)
 
 
 def logistic_gd(
@@ -94,9 +73,7 @@ def logistic_gd(
 
     Arguments, results and errors are those of ``batch_perceptron``, but that ``step_size`` matters.
     """
-    return _solved(
-        features, labels, step_size, max_iterations, lambda margins: logistic_weights(margins) / len(margins)
-    )
+    return _solved(features, labels, step_size, max_iterations, _mean_logistic)
 
 
 def normalized_logistic_gd(
@@ -110,12 +87,25 @@ def normalized_logistic_gd(
 
     Arguments, results and errors are those of ``batch_perceptron``, but that ``step_size`` matters.
     """
+    return _solved(features, labels, step_size, max_iterations, _normalised_logistic)
 
-    def weights(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
-        # Equal shares where all weights underflow: the quotient, a softmax of -margin far out, stays finite.
-        return jax.nn.softmax(jax.nn.log_sigmoid(-margins))
 
-    return _solved(features, labels, step_size, max_iterations, weights)
+def _mean_of_wrong(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
+    return jnp.heaviside(-margins, 0.5) / len(margins)
+
+
+def _normalised_wrong(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
+    wrong = (margins <= 0).astype(margins.dtype)
+    return wrong / jnp.maximum(1, jnp.sum(wrong))
+
+
+def _mean_logistic(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
+    return jax.nn.sigmoid(-margins) / len(margins)
+
+
+def _normalised_logistic(margins: Float[Array, " examples"]) -> Float[Array, " examples"]:
+    # By logarithms: where all weights underflow, their quotients are still shares.
+    return jax.nn.softmax(jax.nn.log_sigmoid(-margins))
 
 
 def _solved(features: Any, labels: Any, step_size: Any, max_iterations: int, weights: Callable[..., Any]) -> Found:

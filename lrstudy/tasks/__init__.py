@@ -7,6 +7,7 @@ from lrstudy.tasks.base import Task
 from lrstudy.tasks.bigram import BigramTable
 from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
+from lrstudy.tasks.feature_noise import FeatureNoise
 from lrstudy.tasks.federated_digits import FederatedDigits
 from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.noisy_digits import NoisyDigits
@@ -14,20 +15,24 @@ from lrstudy.tasks.noisy_regression import NoisyRegression
 from lrstudy.tasks.polynomial_regression import PolynomialRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
+from lrstudy.tasks.separable import RandomHalfspace, TwoDirections
 from lrstudy.tasks.text import Text
 
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
     "continual_digits": ContinualDigits,
     "digits": Digits,
+    "feature_noise": FeatureNoise,
     "federated_digits": FederatedDigits,
     "mixed_text": MixedText,
     "noisy_digits": NoisyDigits,
     "noisy_regression": NoisyRegression,
     "polynomial_regression": PolynomialRegression,
     "quadratic": NoisyQuadratic,
+    "random_halfspace": RandomHalfspace,
     "river": CurvedRiver,
     "text": Text,
+    "two_directions": TwoDirections,
 }
 
 __all__ = [
@@ -36,12 +41,15 @@ __all__ = [
     "ContinualDigits",
     "CurvedRiver",
     "Digits",
+    "FeatureNoise",
     "FederatedDigits",
     "MixedText",
     "NoisyDigits",
     "NoisyQuadratic",
     "NoisyRegression",
     "PolynomialRegression",
+    "RandomHalfspace",
     "Task",
     "Text",
+    "TwoDirections",
 ]

@@ -15,9 +15,9 @@ from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
 from lrstudy.study.stored import config_from_json, config_to_json
 from lrstudy.study.workdir import Workdir
-from tests.study.continuing import train
+from tests.study.continuing import interrupted, train
 from tests.study.studies import launch
-from tests.study.test_command import command, experiment
+from tests.study.test_command import configs, experiment
 
 PLAIN = RunConfig(
     task=choice("task", "quadratic", chains=1),
@@ -48,8 +48,10 @@ def test_a_measurement_is_part_of_a_runs_identity_and_program():
 def test_an_argument_alone_means_the_hessian():
     found = with_value(PLAIN, "sharpness.every", 10)
     assert found.sharpness == choice("sharpness", "hessian", every=10)
-    parsed, _ = command(experiment(Part(PLAIN)), "--config.sharpness.every=10")
-    assert [config.sharpness for config in parsed.parts[""].configs()] == [choice("sharpness", "hessian", every=10)]
+    [parsed] = configs(experiment(**{"": Part(PLAIN)}), "--config.sharpness.every=10")
+    assert parsed.sharpness == choice("sharpness", "hessian", every=10)
+    [adam] = configs(experiment(**{"": Part(PLAIN)}), "--config.sharpness=preconditioned", "--config.sharpness.every=5")
+    assert adam.sharpness == choice("sharpness", "preconditioned", every=5)
 
 
 def test_a_stored_configuration_is_the_same_run():
@@ -105,8 +107,8 @@ def test_the_records_of_a_branch_begin_with_its_trunks_and_hold_its_own(tmp_path
 def test_a_study_that_was_stopped_ends_with_the_same_rows(tmp_path):
     base = dataclasses.replace(MEASURED, schedule=choice("schedule", "Constant", peak=0.1), steps=40)
     train(tmp_path / "whole", base)
-    train(tmp_path / "cut", base, stop=True)
-    assert not (tmp_path / "cut" / "runs.parquet").exists()
+    _, step = interrupted(tmp_path / "cut", base)
+    assert 0 < step < 40
     train(tmp_path / "cut", base)
     tables = [
         records_lib.load(Workdir(tmp_path / name)).metrics.drop(columns="sharpness_seconds")

@@ -14,14 +14,17 @@ from lrstudy.tasks import (
     ContinualDigits,
     CurvedRiver,
     Digits,
+    FeatureNoise,
     FederatedDigits,
     MixedText,
     NoisyDigits,
     NoisyQuadratic,
     NoisyRegression,
     PolynomialRegression,
+    RandomHalfspace,
     Task,
     Text,
+    TwoDirections,
 )
 
 TASKS: dict[str, Task] = {
@@ -45,6 +48,19 @@ TASKS: dict[str, Task] = {
         validation_windows=9,
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
     ),
+    "feature_noise": FeatureNoise(
+        weak=0.4,
+        strong=1.2,
+        share=0.5,
+        noise=0.2,
+        initial_size=0.3,
+        data_seed=4,
+        samples=400,
+        directions=5,
+        filters=3,
+        batch_size=6,
+        test_samples=7,
+    ),
     "federated_digits": FederatedDigits(
         model=MLP(outputs=10, width=7, layers=1), clients=12, active=3, local_steps=2, batch_size=5, split_seed=3
     ),
@@ -54,6 +70,7 @@ TASKS: dict[str, Task] = {
         2.0, 0.5, directions=3, units=4, samples=7, batch_size=3, data_seed=1
     ),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
+    "random_halfspace": RandomHalfspace(examples=9, features=3, gap=0.2),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "text": Text(
         path=__file__,  # any text will do
@@ -62,6 +79,7 @@ TASKS: dict[str, Task] = {
         validation_windows=9,
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
     ),
+    "two_directions": TwoDirections((0.5, -1.5), (0.25, 1.0), examples=7),
 }
 LANDSCAPES = ("quadratic", "river")
 

@@ -169,7 +169,6 @@ def test_adams_sharpness_is_that_of_the_preconditioned_hessian():
     ("field", "value", "rule"),
     [
         ("every", -1, "at least 0"),
-        ("every", 2.5, "an int"),
         ("batches", 0, "at least 1"),
         ("seed", -1, "at least 0"),
         ("audit_every", -2, "at least 0"),
