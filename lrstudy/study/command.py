@@ -126,6 +126,9 @@ def define_flags(experiment: Experiment, argv: Sequence[str], values: flags.Flag
             default = "" if leaf is None else _default_text(part, path, leaf)
             _define(values, f"{CONFIG}{prefix}{path}", parser, default)
             _define(values, f"{SWEEP}{prefix}{path}", _SweepParser(parser), "")
+    for short, path in experiment.aliases.items():
+        for kind in (CONFIG, SWEEP):
+            _define(values, f"{kind}{short}", values[f"{kind}{path}"].parser, f"; short for {path}")
 
 
 def read_command(experiment: Experiment, values: flags.FlagValues) -> Command:
@@ -203,10 +206,12 @@ def _define(values: flags.FlagValues, name: str, parser: flags.ArgumentParser, d
 def _given(values: flags.FlagValues, prefix: str, experiment: Experiment, part: str) -> dict[str, Any]:
     """Path to value for every flag of one part that the command line set."""
     others = {f"{prefix}{name}." for name in experiment.presets[values.preset]() if name and not part}
+    long = {f"{kind}{short}": f"{kind}{path}" for short, path in experiment.aliases.items() for kind in (CONFIG, SWEEP)}
     found = {}
-    for name in values:
-        if name.startswith(prefix) and values[name].present and not name.startswith(tuple(others)):
-            found[name.removeprefix(prefix)] = values[name].value
+    for flag in values:
+        name = long.get(flag, flag)
+        if name.startswith(prefix) and values[flag].present and not name.startswith(tuple(others)):
+            found[name.removeprefix(prefix)] = values[flag].value
     return found
 
 

@@ -62,6 +62,7 @@ class Experiment:
         probes: measurements on finished parameters that become records.
         figures: drawn from records.
         tables: computed from records.
+        aliases: short names of leaves, ``--config.<name>``, to where they are, ``<part>.<path>``.
     """
 
     name: str
@@ -73,3 +74,4 @@ class Experiment:
     probes: Sequence[Probe] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
