@@ -35,7 +35,7 @@ class Scale:
     random_examples: int = 50
 
 
-# The seeds decide; constants, rates and thresholds were chosen on seeds 1 to 9. The table is the paper's in all presets.
+# The seeds decide; constants, rates and thresholds were chosen on seeds 1 to 9. All presets have the paper's table.
 _SEEDS = tuple(range(701, 706))
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale((701, 702), 400, 60, 12),
@@ -46,7 +46,7 @@ SCALES: Mapping[str, Scale] = {
 
 
 def parts(scale: Scale) -> Mapping[str, Part]:
-    """The published table, the same at any size, its growth, the perceptron's limit, random samples, and the network."""
+    """The published table, the same at any size, its growth, the perceptron's limit, random samples, the network."""
     cells = [{"task.normalised": normalised, "schedule.peak": step} for normalised, step in measures.PUBLISHED]
     growth = [{"task.normalised": normalised, "schedule.peak": 100.0} for normalised in (False, True)]
     random = [{"task.normalised": True, "schedule.peak": step} for step in measures.NORMALISED_STEPS]
@@ -100,9 +100,10 @@ EXPERIMENT = Experiment(
     paper="Tyurin 2024, From Logistic Regression to the Perceptron Algorithm: Exploring Gradient Descent with Large "
     "Step Sizes; Lu et al. 2023, Benign Oscillation of Stochastic Gradient Descent with Large Learning Rates, arXiv "
     "2310.17074",
-    question="Of a separable sample, gradient descent on the logistic loss may take any step: as it grows it turns into the batch perceptron, which needs a number of updates proportional to the examples, where a normalised step "
-    "needs a handful. Do the counts come out as published, and do the bounds hold? And does a network that oscillates "
-    "at a large rate learn a weak feature that a small rate, which fits the noise, leaves alone?",
+    question="Of a separable sample, gradient descent on the logistic loss may take any step: as it grows it turns into "
+    "the batch perceptron, which needs a number of updates proportional to the examples, where a normalised step needs a "
+    "handful. Do the counts come out as published, and do the bounds hold? And does a network that oscillates at a large "
+    "rate learn a weak feature that a small rate, which fits the noise, leaves alone?",
     presets={name: (lambda scale=scale: parts(scale)) for name, scale in SCALES.items()},
     claims=claims.CLAIMS,
     probes=(Probe("solvers", "table", probes.solvers), Probe("margins", "random", probes.margins)),

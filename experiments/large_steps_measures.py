@@ -124,6 +124,11 @@ def largest_distance_ratio(records: Records) -> Measurement:
     return Measurement(float(np.max(found[1:] / found[:-1])), 1)
 
 
+def huge_distance(records: Records) -> Measurement:
+    """Distance of theta / gamma from the perceptron's iterates at the largest gamma."""
+    return Measurement(distance(records, STEPS[-1]), 1)
+
+
 # -- random samples ----------------------------------------------------------------------------------------------------
 
 
