@@ -100,10 +100,10 @@ EXPERIMENT = Experiment(
     paper="Tyurin 2024, From Logistic Regression to the Perceptron Algorithm: Exploring Gradient Descent with Large "
     "Step Sizes; Lu et al. 2023, Benign Oscillation of Stochastic Gradient Descent with Large Learning Rates, arXiv "
     "2310.17074",
-    question="Of a separable sample, gradient descent on the logistic loss may take any step: as it grows it turns into "
-    "the batch perceptron, which needs a number of updates proportional to the examples, where a normalised step needs a "
-    "handful. Do the counts come out as published, and do the bounds hold? And does a network that oscillates at a large "
-    "rate learn a weak feature that a small rate, which fits the noise, leaves alone?",
+    question="Of a separable sample, gradient descent on the logistic loss may take any step: as it grows it turns "
+    "into the batch perceptron, which needs a number of updates proportional to the examples, where a normalised step "
+    "needs a handful. Do the counts come out as published, and do the bounds hold? And does a network that oscillates "
+    "at a large rate learn a weak feature that a small rate, which fits the noise, leaves alone?",
     presets={name: (lambda scale=scale: parts(scale)) for name, scale in SCALES.items()},
     claims=claims.CLAIMS,
     probes=(Probe("solvers", "table", probes.solvers), Probe("margins", "random", probes.margins)),

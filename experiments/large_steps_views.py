@@ -69,7 +69,7 @@ def benign(records: Records) -> "Figure":
         axis.axhline(measures.CHANCE, **_GUIDE)
     axes[0, 0].set(xlabel="updates", ylabel="loss on the sample", yscale="log", ylim=(1e-6, 2))
     axes[0, 1].set(xlabel="updates", ylabel="accuracy by the weak feature")
-    axes[0, 2].set(xlabel="learning rate", ylabel="accuracy by the weak feature", xscale="log")
+    axes[0, 2].set(xlabel="learning rate", ylabel="accuracy by the weak feature")
     axes[0, 0].legend(title=bands(own.runs["seed"].nunique()))
     axes[0, 2].legend()
     return figure

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 Vector = Float[Array, " features"]
@@ -25,8 +26,8 @@ Weights = Callable[[Float[Array, " examples"], Any], Float[Array, " examples"]]
 
 
 def batch_perceptron(
-    features: Float[Array, "examples features"],
-    labels: Float[Array, " examples"],
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
     step_size: Any = 1.0,
     max_iterations: int = 100_000,
@@ -34,8 +35,8 @@ def batch_perceptron(
     """The update theta <- theta + step (1/n) sum w y a, w being 1 of misclassified examples, 1/2 of those between.
 
     Args:
-        features: one row a an example.
-        labels: y, -1 or 1.
+        features: of shape (examples, features), one row a an example.
+        labels: y, -1 or 1, one an example.
         step_size: it scales theta and changes nothing else; may be traced.
         max_iterations: at which it gives up.
 
@@ -49,8 +50,8 @@ def batch_perceptron(
 
 
 def normalized_batch_perceptron(
-    features: Float[Array, "examples features"],
-    labels: Float[Array, " examples"],
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
     step_size: Any = 1.0,
     max_iterations: int = 100_000,
@@ -63,8 +64,8 @@ def normalized_batch_perceptron(
 
 
 def logistic_gd(
-    features: Float[Array, "examples features"],
-    labels: Float[Array, " examples"],
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
     step_size: Any,
     max_iterations: int = 100_000,
@@ -77,8 +78,8 @@ def logistic_gd(
 
 
 def normalized_logistic_gd(
-    features: Float[Array, "examples features"],
-    labels: Float[Array, " examples"],
+    features: ArrayLike,
+    labels: ArrayLike,
     *,
     step_size: Any,
     max_iterations: int = 100_000,
