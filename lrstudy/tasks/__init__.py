@@ -16,6 +16,7 @@ from lrstudy.tasks.polynomial_regression import PolynomialRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.separable import RandomHalfspace, TwoDirections
+from lrstudy.tasks.tanh_regression import TanhRegression
 from lrstudy.tasks.text import Text
 
 TABLE: dict[str, type[Task]] = {
@@ -31,6 +32,7 @@ TABLE: dict[str, type[Task]] = {
     "quadratic": NoisyQuadratic,
     "random_halfspace": RandomHalfspace,
     "river": CurvedRiver,
+    "tanh_regression": TanhRegression,
     "text": Text,
     "two_directions": TwoDirections,
 }
@@ -49,6 +51,7 @@ __all__ = [
     "NoisyRegression",
     "PolynomialRegression",
     "RandomHalfspace",
+    "TanhRegression",
     "Task",
     "Text",
     "TwoDirections",

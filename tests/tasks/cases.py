@@ -22,6 +22,7 @@ from lrstudy.tasks import (
     NoisyRegression,
     PolynomialRegression,
     RandomHalfspace,
+    TanhRegression,
     Task,
     Text,
     TwoDirections,
@@ -72,6 +73,9 @@ TASKS: dict[str, Task] = {
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "random_halfspace": RandomHalfspace(examples=9, features=3, gap=0.2),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
+    "tanh_regression": TanhRegression(
+        1.5, 0.7, width=5, layers=2, residual=True, directions=4, samples=33, batch_size=3, test_samples=9
+    ),
     "text": Text(
         path=__file__,  # any text will do
         context=5,

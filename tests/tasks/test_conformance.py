@@ -167,6 +167,7 @@ SIZES = {
     "quadratic": 6,
     "random_halfspace": 9,
     "river": 6,
+    "tanh_regression": 3,
     "text": 8 * 5,
     "two_directions": 7,
 }

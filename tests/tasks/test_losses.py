@@ -58,9 +58,18 @@ def polynomial_regression(task, params, batch):
     return (0.5 * (outputs - batch[:, 0] ** 2 / 2) ** 2).mean()
 
 
+def tanh_regression(task, params, batch):
+    z = batch.astype(np.float64) @ params["input"] / np.sqrt(task.directions)
+    for weights in params["hidden"]:
+        z = task.residual * z + task.branch_scale**task.residual * np.tanh(z) @ weights / np.sqrt(task.width)
+    outputs = np.tanh(z) @ params["readout"] / (task.gamma * np.sqrt(task.width))
+    return (0.5 * (outputs - batch[:, 0] ** 2 + 1 - batch[:, 1] * batch[:, 2]) ** 2).mean()
+
+
 REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
 REFERENCE |= {
     "polynomial_regression": polynomial_regression,
+    "tanh_regression": tanh_regression,
     "continual_digits": digits,
     "mixed_text": text,
     "noisy_digits": digits,

@@ -1,0 +1,5 @@
+"""stub"""
+
+from lrstudy.study.claims import Claim
+
+CLAIMS: tuple[Claim, ...] = ()
