@@ -64,12 +64,12 @@ class Scale:
     depth_width: int
     digits: Sizes
     convnet: Sizes
-    batches: int = 4
+    batches: int = 2
 
 
-def halves(first: int, last: int) -> tuple[float, ...]:
-    """Powers of two, half an octave apart, from ``2 ** first`` to ``2 ** last``."""
-    return tuple(round(2.0 ** (first + i / 2), 6) for i in range(2 * (last - first) + 1))
+def octaves(first: int, last: int) -> tuple[float, ...]:
+    """Powers of two from ``2 ** first`` to ``2 ** last``."""
+    return tuple(2.0**power for power in range(first, last + 1))
 
 
 # The seeds decide; sizes, rates and thresholds were chosen on seeds 1 to 9. Sizes of `gpu` and `paper` are ours too.
@@ -77,43 +77,43 @@ _SEEDS = (901, 902, 903, 904, 905)
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale(
         (901, 902),
-        regression=Sizes((8, 16), 12, 4),
-        rates=Sizes((8, 16), 8, 4),
+        regression=Sizes((8, 16), 12, 2),
+        rates=Sizes((8,), 8, 4),
         grid=(1.0, 4.0, 16.0),
-        depth=Sizes((1, 2), 8, 4),
+        depth=Sizes((2,), 8, 4),
         depth_width=8,
-        digits=Sizes((8, 16), 8, 4, 0.1, 32),
-        convnet=Sizes((2, 4), 8, 4, 0.1, 32),
-        batches=2,
+        digits=Sizes((8,), 8, 4, 0.1, 32),
+        convnet=Sizes((2,), 8, 4, 0.1, 32),
+        batches=1,
     ),
     "cpu": Scale(
         _SEEDS,
         regression=Sizes((64, 128, 256, 512), 600, 50),
         rates=Sizes((32, 64, 128, 256), 100, 10),
-        grid=halves(0, 6),
+        grid=octaves(-2, 6),
         depth=Sizes((2, 4, 8, 16), 600, 50),
         depth_width=64,
-        digits=Sizes((32, 64, 128, 256), 400, 40, 0.2),
-        convnet=Sizes((8, 16, 32), 200, 20, 0.2),
+        digits=Sizes((32, 96, 256), 200, 20, 0.4),
+        convnet=Sizes((4, 8, 16), 240, 40, 0.2, 64),
     ),
     "gpu": Scale(
         _SEEDS,
         regression=Sizes((64, 128, 256, 512, 1024, 2048), 1200, 50),
         rates=Sizes((32, 64, 128, 256, 512, 1024), 100, 10),
-        grid=halves(0, 8),
+        grid=octaves(-3, 8),
         depth=Sizes((2, 4, 8, 16, 32), 1200, 50),
         depth_width=256,
-        digits=Sizes((32, 64, 128, 256, 512, 1024), 800, 40, 0.2),
+        digits=Sizes((32, 64, 128, 256, 512, 1024), 200, 20, 0.4),
         convnet=Sizes((8, 16, 32, 64, 128), 400, 20, 0.2),
     ),
     "paper": Scale(
         _SEEDS,
         regression=Sizes((64, 128, 256, 512, 1024, 2048, 4096, 8192), 6000, 50),
         rates=Sizes((32, 64, 128, 256, 512, 1024, 2048, 4096), 400, 10),
-        grid=halves(0, 10),
+        grid=octaves(-3, 10),
         depth=Sizes((2, 4, 8, 16, 32, 64), 6000, 50),
         depth_width=1024,
-        digits=Sizes((32, 64, 128, 256, 512, 1024, 2048, 4096), 4000, 40, 0.2),
+        digits=Sizes((32, 64, 128, 256, 512, 1024, 2048, 4096), 200, 20, 0.4),
         convnet=Sizes((8, 16, 32, 64, 128, 256, 512), 4000, 40, 0.2),
     ),
 }
@@ -122,8 +122,8 @@ SCALES: Mapping[str, Scale] = {
 def parts(scale: Scale) -> Mapping[str, Part]:
     """The regression over widths, rates and depths, and two models on the digits."""
     seeds = axis("seed", scale.seeds)
-    swept = [_of_gamma(scale.rates, width, rate) for width in scale.rates.sizes for rate in scale.grid]
-    at_rate = [_of_gamma(scale.regression, width, scale.regression.peak) for width in scale.regression.sizes]
+    swept = [_of_gamma(width, rate) for width in scale.rates.sizes for rate in scale.grid]
+    at_rate = [_of_gamma(width, scale.regression.peak) for width in scale.regression.sizes]
     return {
         "regression": Part(
             _regression(scale.regression, scale.regression.every),
@@ -132,8 +132,8 @@ def parts(scale: Scale) -> Mapping[str, Part]:
         ),
         "rates": Part(_regression(scale.rates, 0), [[one for both in swept for one in both], seeds]),
         "depth": _depth(scale),
-        "digits": _digits(scale, scale.digits, "mlp", ("mup", "ntk")),
-        "convnet": _digits(scale, scale.convnet, "convnet", ("mup", "sp", "ntk")),
+        "digits": _digits(scale, scale.digits, "mlp", ("mean_field", "ntk")),
+        "convnet": _digits(scale, scale.convnet, "convnet", ("mean_field", "sp", "ntk")),
     }
 
 
@@ -148,7 +148,7 @@ def _regression(sizes: Sizes, every: int) -> RunConfig:
     )
 
 
-def _of_gamma(sizes: Sizes, width: int, rate: float) -> list[Assignment]:
+def _of_gamma(width: int, rate: float) -> list[Assignment]:
     """The two scales of the output at one width."""
     return [{"task.width": width, **_scaled_output(gamma, rate)} for gamma in (math.sqrt(width), 1.0)]
 
@@ -170,7 +170,10 @@ def _depth(scale: Scale) -> Part:
 
 
 def _digits(scale: Scale, sizes: Sizes, model: str, names: Sequence[str]) -> Part:
-    """The readout starts as other tensors do, so that NTK's kernel is the usual one."""
+    """The digits under each parametrization, muP in its form without rates of single tensors.
+
+    The readout starts as other tensors do, so that NTK's kernel is the usual one.
+    """
     parametrizations = [
         choice("parametrization", name, base_width=sizes.sizes[0], zero_readout=False) for name in names
     ]

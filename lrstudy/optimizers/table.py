@@ -98,6 +98,12 @@ def _momentum(
     return with_float32_state(stepped(wrapped(optax.trace(momentum, nesterov), around), learning_rate))
 
 
+def _ema_momentum(
+    learning_rate: LearningRate, *, momentum: Number, around: Around = None
+) -> optax.GradientTransformation:
+    return with_float32_state(stepped(wrapped(optax.ema(momentum, debias=False), around), learning_rate))
+
+
 def _adamw(
     learning_rate: LearningRate, *, b1: Number, b2: Number, eps: Number, weight_decay: Number, around: Around = None
 ) -> optax.GradientTransformation:
@@ -233,6 +239,13 @@ TABLE: dict[str, Optimizer] = {
         bounds={**_MOMENTS, "weight_decay": (0.0, math.inf)},
         family_of=_always("adam"),
         paper="Loshchilov & Hutter 2019, arXiv 1711.05101",
+    ),
+    "ema_momentum": Optimizer(
+        build=_ema_momentum,
+        defaults={"momentum": 0.9},
+        bounds={"momentum": (0.0, 1.0)},
+        family_of=_always("sgd"),
+        paper="the momentum inside Adam: m <- b m + (1 - b) g",
     ),
     "fedhyper": Optimizer(
         build=_fedhyper,
