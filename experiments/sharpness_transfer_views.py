@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FAMILIES = (measures.REGRESSION, measures.DEPTH, measures.DIGITS, measures.CONVNET)
 _THRESHOLD = {"color": "black", "linewidth": 0.8, "linestyle": "--"}
+_WIDE_RANGE = 10.0
+"""Rate times sharpness above which the axis is logarithmic."""
 _WIDE = (measures.MUP, measures.NTK)
 
 
@@ -40,7 +42,10 @@ def _along(records: Records, family: Family, names: Sequence[str]) -> "Figure":
         axis.set(xlabel="update")
         axis.set_title(f"{name}: coefficient of variation at the end {cv:.3f}", fontsize=8, loc="left")
     for axis in axes[0]:
-        axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.05 * highest)
+        if highest > _WIDE_RANGE:
+            axis.set(yscale="log", ylim=(0.5, 1.2 * highest))
+        else:
+            axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.05 * highest)
     axes[0, 0].set_ylabel("rate x sharpness")
     _legend(figure, axes[0, 0], _seeds(records, family.part))
     return figure

@@ -1,3 +1,9 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,9 +52,14 @@ def test_thresholds_are_those_of_the_study():
     """Fixed with the study; a change here is a change of the question."""
     expected = {
         "a1": ("<=", 0.03), "a2": (">=", 1.9), "a3": ("<=", 2.1), "a4": (">=", 0.2), "a5": ("<", 1),
+        "a6": ("<=", 0.06), "a7": (">=", 0.2),
+        "b1": (">", 0), "b2": (">", 0), "b3": ("<=", 0.02),
+        "c1": ("<=", 1), "c2": (">=", 1), "c3": ("<=", 1), "c4": (">=", 1), "c5": ("<=", 0.25), "c6": (">=", 0.5),
+        "d1": ("<=", 0.03), "d2": (">", 1), "d3": ("<=", 0.25), "d4": (">=", 0.5),
+        "e1": ("<=", 0.1), "e2": ("<=", 0.5), "e3": ("<", 1),
+        "f1": ("<=", 0.1), "f2": ("<=", 0.5), "f3": ("<", 1),
     }  # fmt: skip
-    found = {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS}
-    assert expected.items() <= found.items()
+    assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
 
 
 # -- records that are made up ------------------------------------------------------------------------------------------
@@ -123,7 +134,7 @@ def test_kernel_and_loss_are_compared_with_the_sharpness():
     other = regression(
         as_claimed, kernels=lambda arm, width, step, seed: as_claimed(arm, width, step, seed) + width / 64
     )
-    assert value("b3", other) == pytest.approx(1 / 2)
+    assert value("b3", other) == pytest.approx(1 / 2.01)
     assert holds("b2", other)
 
 
@@ -164,3 +175,61 @@ def test_a_rate_on_the_grids_edge_is_none():
     records = rates(lambda arm, width: 1000.0, lambda arm, width: 1000.0)
     assert all(np.isnan(value(f"c{i}", records)) for i in range(1, 5))
     assert not any(holds(f"c{i}", records) for i in range(1, 5))
+
+
+def digits(values, base=8):
+    """A part on digits whose rate times sharpness, m of it under muP, is ``values(name, width)``."""
+    rows, metrics = [], []
+    for name in ("mean_field", "ntk"):
+        for width in WIDTHS:
+            for seed in SEEDS:
+                rate = 0.5 * (width / base if name == "mean_field" else 1)
+                run = {"run_id": f"{name}{width}{seed}", "seed": seed, "steps": 100, "outcome": "ok", "parts": ""}
+                run |= {"parametrization": name, "parametrization.base_width": base, "model.width": width}
+                rows.append({**run, "schedule.peak": 0.5, "sharpness": values(name, width) / rate})
+                metrics += [
+                    {"run_id": run["run_id"], "step": step, "sharpness": values(name, width) / rate} for step in (0, 50)
+                ]
+    ids = {"digits": tuple(row["run_id"] for row in rows)}
+    return Records(runs_frame(rows), pd.DataFrame(metrics), {}, ids)
+
+
+def test_the_rate_of_every_tensor_under_mup_grows_with_the_width():
+    found = measures.DIGITS.scaled(digits(lambda name, width: 1.5), measures.MUP)
+    for width in WIDTHS:
+        np.testing.assert_allclose(found[width].to_numpy(), 1.5)
+    assert measures.DIGITS.names(digits(lambda name, width: 1.5)) == [measures.MUP, measures.NTK]
+
+
+def test_the_course_on_digits_is_compared_over_the_widths_by_its_mean_over_seeds():
+    records = digits(lambda name, width: 1.5 if name == "mean_field" else 2 - width / 64)
+    assert value("e1", records) == pytest.approx(0, abs=1e-12)
+    # NTK's are 1.75 and 1.
+    assert value("e3", records) == pytest.approx(1 / 1.75)
+    assert holds("e3", records)
+    wide = digits(lambda name, width: (1.5 if name == "ntk" else 1.0) + width / 64)
+    # 1.25 and 2 over 1.75 and 2.5: half the distance over the mean, (0.375 / 1.625) / (0.375 / 2.125).
+    assert value("e1", wide) == pytest.approx(0.375 / 1.625)
+    assert value("e2", wide) == pytest.approx(2.125 / 1.625)
+    assert [holds(f"e{i}", wide) for i in (1, 2, 3)] == [False, False, False]
+
+
+@pytest.mark.slow
+def test_the_smoke_preset_runs_end_to_end(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "experiments.sharpness_transfer", "--preset=smoke"]
+    root, run = Path(__file__).parents[2], tmp_path / "run"
+    done = subprocess.run(
+        [*command, f"--workdir={run}"], cwd=root, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((run / "claims.json").read_text())
+    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
+    assert {p.stem for p in (run / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
+    assert "not drawn" not in (run / "report.html").read_text()
+    runs = pd.read_parquet(run / "runs.parquet")
+    # The rates of the sweep go up to where training ends.
+    swept = runs["parts"] == "rates"
+    assert (runs["outcome"][~swept] == "ok").all()
+    assert (runs["sharpness"][~swept] > 0).all()
+    probed = pd.concat([pd.read_parquet(path) for path in (run / "probes").glob("kernel-*.parquet")])
+    assert sorted(set(probed["step"])) == [2, 4, 6, 8, 10, 12]
