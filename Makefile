@@ -30,6 +30,7 @@ test: $(VENV)/installed-dev
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.executors
+	$(BIN)/python -m benchmarks.curvature
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
