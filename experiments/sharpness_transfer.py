@@ -17,6 +17,8 @@ from lrstudy.study.main import main
 from lrstudy.study.part import Assignment, Part, axis
 from lrstudy.study.probes import Probe
 
+EXAMPLES = 128
+"""Of the digits, on which sharpness is measured; of whole batches."""
 RATE = 2.0
 """Of the regression, times gamma squared: with it 2 / rate is the sharpness at which descent becomes unstable."""
 
@@ -53,7 +55,6 @@ class Scale:
         depth_width: its width.
         digits: widths of the perceptron.
         convnet: channels.
-        batches: on which the digits' sharpness is measured.
     """
 
     seeds: tuple[int, ...]
@@ -64,7 +65,6 @@ class Scale:
     depth_width: int
     digits: Sizes
     convnet: Sizes
-    batches: int = 2
 
 
 def octaves(first: int, last: int) -> tuple[float, ...]:
@@ -84,7 +84,6 @@ SCALES: Mapping[str, Scale] = {
         depth_width=8,
         digits=Sizes((8,), 8, 4, 0.1, 32),
         convnet=Sizes((2,), 8, 4, 0.1, 32),
-        batches=1,
     ),
     "cpu": Scale(
         _SEEDS,
@@ -94,7 +93,7 @@ SCALES: Mapping[str, Scale] = {
         depth=Sizes((2, 4, 8, 16), 600, 50),
         depth_width=64,
         digits=Sizes((32, 96, 256), 200, 20, 0.4),
-        convnet=Sizes((4, 8, 16), 240, 40, 0.2, 64),
+        convnet=Sizes((6, 12, 24), 160, 40, 0.2, 32),
     ),
     "gpu": Scale(
         _SEEDS,
@@ -104,7 +103,7 @@ SCALES: Mapping[str, Scale] = {
         depth=Sizes((2, 4, 8, 16, 32), 1200, 50),
         depth_width=256,
         digits=Sizes((32, 64, 128, 256, 512, 1024), 200, 20, 0.4),
-        convnet=Sizes((8, 16, 32, 64, 128), 400, 20, 0.2),
+        convnet=Sizes((8, 16, 32, 64, 128), 160, 20, 0.2, 32),
     ),
     "paper": Scale(
         _SEEDS,
@@ -114,7 +113,7 @@ SCALES: Mapping[str, Scale] = {
         depth=Sizes((2, 4, 8, 16, 32, 64), 6000, 50),
         depth_width=1024,
         digits=Sizes((32, 64, 128, 256, 512, 1024, 2048, 4096), 200, 20, 0.4),
-        convnet=Sizes((8, 16, 32, 64, 128, 256, 512), 4000, 40, 0.2),
+        convnet=Sizes((8, 16, 32, 64, 128, 256, 512), 160, 20, 0.2, 32),
     ),
 }
 
@@ -184,7 +183,7 @@ def _digits(scale: Scale, sizes: Sizes, model: str, names: Sequence[str]) -> Par
         optimizer=choice("optimizer", "sgd"),
         steps=sizes.steps,
         record_every=sizes.every // 4,
-        sharpness=choice("sharpness", "hessian", every=sizes.every, batches=scale.batches),
+        sharpness=choice("sharpness", "hessian", every=sizes.every, batches=max(1, EXAMPLES // sizes.batch)),
     )
     return Part(
         base,
