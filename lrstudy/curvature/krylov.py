@@ -167,6 +167,22 @@ def ritz(space: Krylov, which: str) -> Ritz:
     return Ritz(values, vectors, jnp.abs(space.coupling * last), in_block & is_real[order])
 
 
+def combined(space: Krylov, coordinates: Float[Array, "rows k"]) -> Float[Array, "k n"]:
+    """Vectors by their coordinates in the filled rows, which are taken a few at a time: the others need not be read."""
+    rows, n = space.basis.shape
+    chunk = min(_CHUNK, rows)
+
+    def add(turn: Int[Array, ""], total: Float[Array, "k n"]) -> Float[Array, "k n"]:
+        begin = jnp.minimum(turn * chunk, rows - chunk)
+        places = begin + jnp.arange(chunk)
+        wanted = (places >= turn * chunk) & (places < space.filled)
+        own = jax.lax.dynamic_slice_in_dim(coordinates, begin, chunk)
+        return total + jnp.where(wanted[:, None], own, 0).T @ jax.lax.dynamic_slice_in_dim(space.basis, begin, chunk)
+
+    empty = jnp.zeros((coordinates.shape[1], n), space.basis.dtype)
+    return jax.lax.fori_loop(0, (space.filled + chunk - 1) // chunk, add, empty)
+
+
 def thin(space: Krylov, best: Ritz, keep: int) -> Krylov:
     """Restarts from the wanted Ritz vectors and the next row: a full buffer goes on as one of ``keep`` rows.
 

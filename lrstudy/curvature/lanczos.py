@@ -292,7 +292,7 @@ def _thinned(search: _Search, *, options: Options) -> _Search:
 def _result(search: _Search, operator: Operator, matvec: FlatMatvec, options: Options) -> EigResult:
     k, space = options.k, search.space
     best = krylov.ritz(space, options.which)
-    vectors = best.vectors[:, :k].T @ space.basis
+    vectors = krylov.combined(space, best.vectors[:, :k])
     norms = jnp.linalg.norm(vectors, axis=1)
     vectors = vectors / jnp.where(norms > 0, norms, 1)[:, None]
     residuals = best.residuals[:k] / jnp.where(norms > 0, norms, 1)
