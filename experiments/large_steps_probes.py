@@ -11,7 +11,7 @@ from lrstudy.optimizers import (
     normalized_logistic_gd,
 )
 from lrstudy.study.probes import Context
-from lrstudy.tasks import RandomHalfspace, TwoDirections
+from lrstudy.tasks import RandomHalfspace, Task, TwoDirections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,24 +31,27 @@ def solvers(context: Context) -> "pd.DataFrame":
     rows: list[dict[str, Any]] = []
     for run in context.runs:
         task = run.task
-        if not isinstance(task, TwoDirections):
-            raise TypeError(f"the probe is of two directions, got {type(task).__name__}")
         features, labels = sample(task)
         step = float(run.columns["schedule.peak"])
-        solve = normalized_logistic_gd if task.normalised else logistic_gd
+        solve = normalized_logistic_gd if run.columns["task.normalised"] else logistic_gd
         _, made = solve(features, labels, step_size=step, max_iterations=_LIMIT)
-        name = "normalised gradient descent" if task.normalised else "gradient descent"
+        name = "normalised gradient descent" if run.columns["task.normalised"] else "gradient descent"
         rows.append({"run_id": run.run_id, "method": name, "step": step, "updates": int(made)})
-    first = context.runs[0].task
-    features, labels = sample(first)
+    features, labels = sample(context.runs[0].task)
     for name, solve in (("perceptron", batch_perceptron), ("normalised perceptron", normalized_batch_perceptron)):
         made = int(solve(features, labels, max_iterations=_LIMIT)[1])
         rows.append({"run_id": "", "method": name, "step": np.nan, "updates": made})
-    return pd.DataFrame(rows).assign(examples=int(first.examples))
+    return pd.DataFrame(rows).assign(examples=len(labels))
 
 
-def sample(task: TwoDirections) -> tuple[np.ndarray, np.ndarray]:
-    """All rows and labels of a sample: the single example has the label 1, the others -1."""
+def sample(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """All rows and labels of a sample: the single example has the label 1, the others -1.
+
+    Raises:
+        TypeError: the task is another.
+    """
+    if not isinstance(task, TwoDirections):
+        raise TypeError(f"the probe is of two directions, got {type(task).__name__}")
     n = int(task.examples)
     signed = np.asarray([task.first] + [task.second] * (n - 1))
     labels = np.asarray([1.0] + [-1.0] * (n - 1))
