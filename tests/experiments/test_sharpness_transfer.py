@@ -215,6 +215,9 @@ def test_the_course_on_digits_is_compared_over_the_widths_by_its_mean_over_seeds
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "LRSTUDY_SLOW" not in os.environ, reason="27 programs to compile take minutes; LRSTUDY_SLOW=1 runs it"
+)
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "experiments.sharpness_transfer", "--preset=smoke"]
     root, run = Path(__file__).parents[2], tmp_path / "run"
