@@ -48,7 +48,7 @@ def spread_measure(measure: Measure, executor: Executor = "auto") -> Callable[..
     return jax.jit(mapped)
 
 
-def _chosen(executor: Executor) -> Executor:
+def _chosen(executor: str) -> str:
     """The executor that ``auto`` stands for on this machine."""
     if executor == "auto":
         return "map" if jax.default_backend() == "cpu" else "vmap"
@@ -71,10 +71,10 @@ def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple
     Raises:
         ValueError: an unknown executor.
     """
-    executor = _chosen(executor)
-    if executor == "vmap":
+    chosen = _chosen(executor)
+    if chosen == "vmap":
         return jax.jit(jax.vmap(program, in_axes=(0, 0, None, None)), donate_argnums=0)
-    if executor == "map":
+    if chosen == "map":
 
         def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
             def one(lane: tuple[Lane, Hyperparameters]) -> tuple[Lane, Rows]:

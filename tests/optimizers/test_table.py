@@ -199,7 +199,7 @@ FAMILIES = {
     "adam": {"adam", "adamw", "schedule_free_adamw"},
     "lion": {"lion"},
     "muon": {"muon"},
-    "sgd": {"fedhyper", "hypergradient", "momentum", "nap", "plateau", "schedule_free_sgd", "sgd"},
+    "sgd": {"ema_momentum", "fedhyper", "hypergradient", "momentum", "nap", "plateau", "schedule_free_sgd", "sgd"},
 }
 
 

@@ -66,8 +66,23 @@ def tanh_regression(task, params, batch):
     return (0.5 * (outputs - batch[:, 0] ** 2 + 1 - batch[:, 1] * batch[:, 2]) ** 2).mean()
 
 
+def signed_rows(task, params, batch):
+    rows, counts = (part.astype(np.float64) for part in batch)
+    return counts @ np.log1p(np.exp(-rows @ params["theta"].astype(np.float64))) / counts.sum()
+
+
+def feature_noise(task, params, batch):
+    patches, labels = (part.astype(np.float64) for part in batch)
+    responses = np.maximum(np.einsum("jmd,npd->njmp", params["filters"].astype(np.float64), patches), 0) ** 2
+    signs = responses.sum(3).mean(2)
+    return (0.5 * (signs[:, 0] - signs[:, 1] - labels) ** 2).mean()
+
+
 REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
 REFERENCE |= {
+    "feature_noise": feature_noise,
+    "random_halfspace": signed_rows,
+    "two_directions": signed_rows,
     "polynomial_regression": polynomial_regression,
     "tanh_regression": tanh_regression,
     "continual_digits": digits,
