@@ -13,6 +13,7 @@ from lrstudy.study.config import resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.slow import takes_minutes
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
@@ -155,6 +156,7 @@ def test_autolrs_draws_as_a_run_does():
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table of the study, at sizes that decide nothing."""
     import json

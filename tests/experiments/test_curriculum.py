@@ -23,6 +23,7 @@ from lrstudy.study.probes import Context
 from lrstudy.study.records import Records, runs_frame
 from lrstudy.tasks.noisy_regression import NoisyRegression, expected_excess
 from lrstudy.training.averaging import merge_weights
+from tests.experiments.slow import takes_minutes
 
 PARTS = ("regression_tuning", "regression", "digits_tuning", "digits", "upsampling")
 
@@ -328,6 +329,7 @@ def test_an_interior_optimum_is_measured_from_the_better_end():
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table of the study, at sizes that decide nothing."""
     command = [sys.executable, "-m", "experiments.curriculum", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]

@@ -16,6 +16,7 @@ from lrstudy.study.config import resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.slow import takes_minutes
 
 EXPERIMENT = study.EXPERIMENT
 RATES, SEEDS, STEPS = (0.01, 0.1, 1.0), (7, 8), 100
@@ -274,6 +275,7 @@ def test_records_without_runs_decide_nothing():
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, figure and table of the study, at sizes that decide nothing."""
     folder = tmp_path / "run"

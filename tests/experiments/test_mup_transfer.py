@@ -17,6 +17,7 @@ from lrstudy.study.claims import Measurement
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records
+from tests.experiments.slow import takes_minutes
 
 GRID = study.octaves(-12, 0, 0.5)
 WIDTHS = (64, 128, 256, 512)
@@ -307,6 +308,7 @@ def test_the_cpu_preset_is_the_specified_sweep():
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table, at sizes that decide nothing."""
     command = [sys.executable, "-m", "experiments.mup_transfer", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]

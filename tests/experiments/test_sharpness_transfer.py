@@ -13,6 +13,7 @@ from experiments import sharpness_transfer_measures as measures
 from experiments.sharpness_transfer import EXPERIMENT, RATE, SCALES, parts
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.slow import takes_minutes
 
 CLAIMS = {claim.claim_id: claim for claim in claims.CLAIMS}
 SEEDS, WIDTHS, STEPS = (1, 2), (16, 64), (0, 50, 100)
@@ -215,9 +216,7 @@ def test_the_course_on_digits_is_compared_over_the_widths_by_its_mean_over_seeds
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "LRSTUDY_SLOW" not in os.environ, reason="27 programs to compile take minutes; LRSTUDY_SLOW=1 runs it"
-)
+@takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "experiments.sharpness_transfer", "--preset=smoke"]
     root, run = Path(__file__).parents[2], tmp_path / "run"
