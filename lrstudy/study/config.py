@@ -32,8 +32,8 @@ class RunConfig:
         schedule: learning rate of every update.
         optimizer: row of ``optimizers.TABLE``.
         model: ``None``: the task's first fitting model.
-        sharpness: how the loss's largest curvature is measured along the way; ``None``: not at all.
         parametrization: how the model and its optimizer are scaled relative to a base model; ``None``: not at all.
+        sharpness: how the loss's largest curvature is measured along the way; ``None``: not at all.
         steps: optimizer updates.
         seed: of initialisation, data order and step randomness.
         clip_norm: largest global gradient norm; ``None``: no clipping.

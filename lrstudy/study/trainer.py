@@ -20,7 +20,7 @@ from lrstudy.study.store import GroupStore, Outcome
 from lrstudy.study.workdir import Workdir
 from lrstudy.training import checkpoint, lanes, loop
 from lrstudy.training.loop import Cadence, Columns, Job
-from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device
+from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device, track_anew
 from lrstudy.training.sharpness import make_measure
 from lrstudy.training.step import optimizer_count
 
@@ -182,11 +182,17 @@ class GroupTrainer:
                 )
 
     def _branch(self, trunk_lanes: TrunkLanes) -> _Position:
-        """Each lane taken from its trunk's checkpoint."""
+        """Each lane taken from its trunk's checkpoint; its tracker is new where the trunk was measured otherwise."""
         found = [trunk_lanes(lane) for lane in range(len(self._group.runs))]
         picked = [jax.tree.map(lambda x, place=place: x[place], stacked) for stacked, place in found]
-        host = jax.tree.map(lambda *leaves: np.stack(leaves), *picked)
-        return _Position(to_device(host, self._abstract), self._group.start, fresh=False)
+        kinds = {jax.tree.structure(one.tracker) for one in (*picked, self._abstract)}
+        abstract = self._abstract if len(kinds) == 1 else self._abstract._replace(tracker=None)
+        if len(kinds) > 1:
+            picked = [one._replace(tracker=None) for one in picked]
+        lanes = to_device(jax.tree.map(lambda *leaves: np.stack(leaves), *picked), abstract)
+        if len(kinds) > 1:
+            lanes = track_anew(lanes, self._hparams, tracker_of(self._group.runs[0]))
+        return _Position(lanes, self._group.start, fresh=False)
 
     def _copy_trunk_rows(self, rows: Any) -> None:
         """A branch's records begin with its trunk's, so that every run's curve is whole."""

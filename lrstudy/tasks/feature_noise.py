@@ -15,10 +15,10 @@ class FeatureNoise(Task):
     """A two-layer network on three patches, squared loss (after Lu et al. 2023, Benign Oscillation, arXiv 2310.17074).
 
     The label y is -1 or 1. The first patch of every example is ``weak`` y e_1; the second is ``strong`` y e_2 in a
-    share of the examples, and noise in the others; the third is noise, normal in all directions but these two. With
-    f(x) = F_1 - F_2 with F_j the mean over filters of the sum over patches of relu(w . patch)^2, the loss is
-    (f(x) - y)^2 / 2. Test examples have noise in the second patch: only the weak feature tells their label. The paper's
-    own constants are not at hand; those here are ours.
+    share of the examples, and noise in the others; the third is noise, normal in all directions but these two. The
+    output is f(x) = F_1 - F_2, where F_j is the mean over filters of the sum over patches of relu(w . patch)^2, and the
+    loss (f(x) - y)^2 / 2. Test examples have noise in the second patch: only the weak feature tells their label. The
+    paper's own constants are not at hand; those here are ours.
 
     Attributes:
         weak: size of the weak feature.

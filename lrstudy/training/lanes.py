@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -38,6 +38,9 @@ def spread_measure(measure: Measure, executor: Executor = "auto") -> Callable[..
 
     Returns:
         ``(lanes, hparams, data, step) -> (trackers, rows, whether each was made)`` with a leading axis of lanes.
+
+    Raises:
+        ValueError: an unknown executor.
     """
     if _chosen(executor) == "vmap":
         return jax.jit(jax.vmap(measure, in_axes=(0, 0, None, None)))
@@ -49,7 +52,13 @@ def spread_measure(measure: Measure, executor: Executor = "auto") -> Callable[..
 
 
 def _chosen(executor: str) -> str:
-    """The executor that ``auto`` stands for on this machine."""
+    """The executor, or the one that ``auto`` stands for on this machine.
+
+    Raises:
+        ValueError: an unknown executor.
+    """
+    if executor not in get_args(Executor):
+        raise ValueError(f"executor must be one of {sorted(get_args(Executor))}, got {executor!r}")
     if executor == "auto":
         return "map" if jax.default_backend() == "cpu" else "vmap"
     return executor
@@ -71,19 +80,16 @@ def spread(program: Program, executor: Executor = "auto") -> Callable[..., tuple
     Raises:
         ValueError: an unknown executor.
     """
-    chosen = _chosen(executor)
-    if chosen == "vmap":
+    if _chosen(executor) == "vmap":
         return jax.jit(jax.vmap(program, in_axes=(0, 0, None, None)), donate_argnums=0)
-    if chosen == "map":
 
-        def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
-            def one(lane: tuple[Lane, Hyperparameters]) -> tuple[Lane, Rows]:
-                return program(lane[0], lane[1], data, window)
+    def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
+        def one(lane: tuple[Lane, Hyperparameters]) -> tuple[Lane, Rows]:
+            return program(lane[0], lane[1], data, window)
 
-            return jax.lax.map(one, (lanes, hparams))
+        return jax.lax.map(one, (lanes, hparams))
 
-        return jax.jit(mapped, donate_argnums=0)
-    raise ValueError(f"executor must be one of ['auto', 'map', 'vmap'], got {executor!r}")
+    return jax.jit(mapped, donate_argnums=0)
 
 
 def run(

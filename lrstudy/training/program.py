@@ -116,8 +116,18 @@ def init_lane(hparams: Hyperparameters, make_transform: MakeTransform, init_trac
     """A lane before its first update; ``init_tracker`` makes its tracker from parameters and a key."""
     params = hparams.task.init(stream_key(hparams.seed, INIT_STREAM))
     state = init_state(params, make_transform(hparams), stream_key(hparams.seed, _STATE_STREAM))
-    tracker = init_tracker and init_tracker(params, stream_key(hparams.seed, _TRACKER_STREAM))
-    return Lane(state, jnp.bool_(True), tracker)
+    return _tracked(Lane(state, jnp.bool_(True)), hparams, init_tracker)
+
+
+def _tracked(lane: Lane, hparams: Hyperparameters, init_tracker: InitTracker | None) -> Lane:
+    """The lane with a tracker that has measured nothing yet, or with none."""
+    tracker = init_tracker and init_tracker(lane.state.params, stream_key(hparams.seed, _TRACKER_STREAM))
+    return lane._replace(tracker=tracker)
+
+
+def track_anew(lanes: Lane, hparams: Hyperparameters, init_tracker: InitTracker | None) -> Lane:
+    """Stacked lanes with new trackers, for runs that are measured otherwise than those that they start from."""
+    return jax.jit(jax.vmap(functools.partial(_tracked, init_tracker=init_tracker)))(lanes, hparams)
 
 
 def make_program(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lrstudy.curvature import Operator, SharpnessTracker, TrackerState, adam_preconditioner, hessian, preconditioned
-from lrstudy.tasks.base import Data
+from lrstudy.tasks.base import Data, Params
 from lrstudy.training.program import Hyperparameters, Lane
 
 Row = dict[str, Float[Array, ""]]
@@ -65,6 +65,10 @@ class Sharpness:
 
     def operator(self, lane: Lane, hparams: Hyperparameters, data: Data) -> Operator:
         """The Hessian at the lane's parameters."""
+        return self.hessian(lane.state.params, hparams, data)
+
+    def hessian(self, params: Params, hparams: Hyperparameters, data: Data) -> Operator:
+        """The Hessian of the mean loss over the fixed batches."""
         task, seed = hparams.task, hparams.seed if self.seed is None else self.seed
 
         def batch(step: Int[Array, ""]) -> Any:
@@ -77,9 +81,9 @@ class Sharpness:
             return jnp.mean(jax.vmap(loss, in_axes=(None, 0))(params, several))
 
         if self.batches == 1:
-            return hessian(loss, lane.state.params, batch(jnp.int32(0)))
+            return hessian(loss, params, batch(jnp.int32(0)))
         several = jax.vmap(batch)(jnp.arange(self.batches, dtype=jnp.int32))
-        return hessian(mean_loss, lane.state.params, several, microbatches=self.batches)
+        return hessian(mean_loss, params, several, microbatches=self.batches)
 
 
 @dataclasses.dataclass(frozen=True)

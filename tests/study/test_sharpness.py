@@ -15,7 +15,7 @@ from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
 from lrstudy.study.stored import config_from_json, config_to_json
 from lrstudy.study.workdir import Workdir
-from tests.study.continuing import interrupted, train
+from tests.study.continuing import interrupted, run_of, train
 from tests.study.studies import launch
 from tests.study.test_command import configs, experiment
 
@@ -115,3 +115,20 @@ def test_a_study_that_was_stopped_ends_with_the_same_rows(tmp_path):
         for name in ("whole", "cut")
     ]
     pd.testing.assert_frame_equal(*tables)
+
+
+@pytest.mark.parametrize("first", [None, MEASURED.sharpness], ids=["not measured before", "measured before"])
+def test_a_run_may_start_from_one_that_is_measured_otherwise(tmp_path, first):
+    """The state is that of the start; what is measured follows from the run alone."""
+    second = None if first else MEASURED.sharpness
+    constant = dataclasses.replace(MEASURED, schedule=choice("schedule", "Constant", peak=0.1))
+    origin = run_of(train(tmp_path, dataclasses.replace(constant, sharpness=first), checkpoint_steps=10))
+    base = dataclasses.replace(constant, sharpness=second, start=f"{origin.run_id}@10")
+    own = train(tmp_path, base, "new")
+    metrics = records_lib.load(own.workdir).metrics
+    rows = metrics[metrics["run_id"] == run_of(own).run_id].set_index("step")
+    whole = metrics[metrics["run_id"] == origin.run_id].set_index("step")
+    np.testing.assert_array_equal(rows["loss"], whole["loss"])
+    measured = rows["sharpness"].dropna()
+    assert list(measured.index) == ([0, 5] if first else [10, 15])
+    np.testing.assert_allclose(measured.to_numpy(float), 1.0, rtol=4e-7)
