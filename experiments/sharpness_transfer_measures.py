@@ -66,11 +66,10 @@ class Family:
             StudyError: there are none.
         """
         own = records.part(self.part)
-        runs = own.runs[(self.arms(own.runs) == arm) & (own.runs[self.size] == size)]
-        if not len(runs):
+        chosen = (self.arms(own.runs) == arm) & (own.runs[self.size] == size)
+        if not chosen.any():
             raise StudyError(f"part {self.part} has no run of {arm} at {self.noun} {size}")
-        rows = own.metrics[own.metrics["run_id"].isin(runs["run_id"])]
-        return Records(runs.reset_index(drop=True), rows, records.probes, {})
+        return own.chosen(chosen)
 
     def scaled(self, records: Records, arm: str) -> dict[int, "pd.DataFrame"]:
         """Rate times sharpness by step (index) and seed (columns) for every size of an arm, the final one included."""

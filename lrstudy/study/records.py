@@ -49,8 +49,7 @@ class Records:
 
     def asked(self) -> "Records":
         """The records of the runs that were asked for, without those that served as trunks alone."""
-        runs = self.runs[self.runs["parts"] != TRUNK].reset_index(drop=True)
-        return Records(runs, self.metrics[self.metrics["run_id"].isin(runs["run_id"])], self.probes, self.parts)
+        return self._of(self.runs[self.runs["parts"] != TRUNK])
 
     def where(self, **columns: Any) -> "Records":
         """The records of the runs with these column values; ``__`` in a name stands for a dot.
@@ -63,6 +62,22 @@ class Records:
             runs = runs[runs[name.replace("__", ".")] == value]
         if not len(runs):
             raise StudyError(f"no run has {columns}")
+        return self._of(runs)
+
+    def chosen(self, keep: "pd.Series") -> "Records":
+        """The records of some of the runs.
+
+        Args:
+            keep: one truth a row of ``runs``.
+
+        Raises:
+            StudyError: none is chosen.
+        """
+        if not keep.any():
+            raise StudyError("no run was chosen")
+        return self._of(self.runs[keep])
+
+    def _of(self, runs: "pd.DataFrame") -> "Records":
         metrics = self.metrics[self.metrics["run_id"].isin(runs["run_id"])]
         return Records(runs.reset_index(drop=True), metrics, self.probes, self.parts)
 

@@ -9,6 +9,7 @@ from lrstudy.tasks.continual_digits import ContinualDigits
 from lrstudy.tasks.digits import Digits
 from lrstudy.tasks.feature_noise import FeatureNoise
 from lrstudy.tasks.federated_digits import FederatedDigits
+from lrstudy.tasks.interpolation import DiagonalRegression, OrthogonalRegression, ReluRegression
 from lrstudy.tasks.mixed_text import MixedText
 from lrstudy.tasks.noisy_digits import NoisyDigits
 from lrstudy.tasks.noisy_regression import NoisyRegression
@@ -22,15 +23,18 @@ from lrstudy.tasks.text import Text
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
     "continual_digits": ContinualDigits,
+    "diagonal_regression": DiagonalRegression,
     "digits": Digits,
     "feature_noise": FeatureNoise,
     "federated_digits": FederatedDigits,
     "mixed_text": MixedText,
     "noisy_digits": NoisyDigits,
     "noisy_regression": NoisyRegression,
+    "orthogonal_regression": OrthogonalRegression,
     "polynomial_regression": PolynomialRegression,
     "quadratic": NoisyQuadratic,
     "random_halfspace": RandomHalfspace,
+    "relu_regression": ReluRegression,
     "river": CurvedRiver,
     "tanh_regression": TanhRegression,
     "text": Text,
@@ -42,6 +46,7 @@ __all__ = [
     "BigramTable",
     "ContinualDigits",
     "CurvedRiver",
+    "DiagonalRegression",
     "Digits",
     "FeatureNoise",
     "FederatedDigits",
@@ -49,8 +54,10 @@ __all__ = [
     "NoisyDigits",
     "NoisyQuadratic",
     "NoisyRegression",
+    "OrthogonalRegression",
     "PolynomialRegression",
     "RandomHalfspace",
+    "ReluRegression",
     "TanhRegression",
     "Task",
     "Text",

@@ -78,13 +78,15 @@ class TanhRegression(Task):
         return self.samples if self.batch_size is None else self.batch_size
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """Weights of size one: ``input`` V, ``hidden`` all W, ``readout`` a."""
+        """Weights of size one: ``input`` V, ``hidden`` all W where there are any, ``readout`` a."""
         first, second, third = jax.random.split(key, 3)
-        return {
+        outer = {
             "input": jax.random.normal(first, (self.directions, self.width)),
-            "hidden": jax.random.normal(second, (self.layers, self.width, self.width)),
             "readout": jax.random.normal(third, (self.width,)),
         }
+        if not self.layers:
+            return outer  # a checkpoint holds no empty array
+        return {**outer, "hidden": jax.random.normal(second, (self.layers, self.width, self.width))}
 
     def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
         """Inputs of shape (batch, directions); the whole sample in its own order where that is the batch."""
@@ -108,7 +110,8 @@ class TanhRegression(Task):
             return (z + self.branch_scale * moved if self.residual else moved), None
 
         z = inputs @ params["input"] / math.sqrt(self.directions)
-        z, _ = jax.lax.scan(block, z, params["hidden"])
+        if self.layers:
+            z, _ = jax.lax.scan(block, z, params["hidden"])
         return jnp.tanh(z) @ params["readout"] / (self.gamma * root)
 
     def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:

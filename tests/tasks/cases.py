@@ -13,6 +13,7 @@ from lrstudy.tasks import (
     BigramTable,
     ContinualDigits,
     CurvedRiver,
+    DiagonalRegression,
     Digits,
     FeatureNoise,
     FederatedDigits,
@@ -20,8 +21,10 @@ from lrstudy.tasks import (
     NoisyDigits,
     NoisyQuadratic,
     NoisyRegression,
+    OrthogonalRegression,
     PolynomialRegression,
     RandomHalfspace,
+    ReluRegression,
     TanhRegression,
     Task,
     Text,
@@ -39,6 +42,7 @@ TASKS: dict[str, Task] = {
         batch_size=50,
         model=MLP(outputs=10, width=7, layers=1),
     ),
+    "diagonal_regression": DiagonalRegression(2, samples=7, directions=9, batch_size=3, nonzeros=2, initial_size=0.4),
     "digits": Digits(model=MLP(outputs=10, width=7, layers=1), batch_size=50),
     "mixed_text": MixedText(
         paths=(__file__, "stdlib"),
@@ -67,11 +71,13 @@ TASKS: dict[str, Task] = {
     ),
     "noisy_digits": NoisyDigits(model=MLP(outputs=10, width=7, layers=1), batch_size=50, corruption=0.8, ordering=0.3),
     "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=93, batch_size=6, chains=4),
+    "orthogonal_regression": OrthogonalRegression(1, samples=7, directions=7, batch_size=3),
     "polynomial_regression": PolynomialRegression(
         2.0, 0.5, directions=3, units=4, samples=7, batch_size=3, data_seed=1
     ),
     "quadratic": NoisyQuadratic((3.0, 0.5), (0.7, 2.0), (1.0, -2.0), chains=6),
     "random_halfspace": RandomHalfspace(examples=9, features=3, gap=0.2),
+    "relu_regression": ReluRegression(3, samples=33, directions=4, batch_size=3, width=6, teacher_width=2),
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "tanh_regression": TanhRegression(
         1.5, 0.7, width=5, layers=2, residual=True, directions=4, samples=33, batch_size=3, test_samples=9
