@@ -310,47 +310,62 @@ def text_curve(records: Records, operator: str) -> "pd.DataFrame":
 
 @dataclasses.dataclass(frozen=True)
 class Phases:
-    """Steps at which the text runs' phases end.
+    """Counts of updates at which the phases of the text runs end.
 
     Attributes:
-        early: a quarter of the warmup.
-        warm: end of the warmup.
-        stable: begin of the decay.
-        end: after the last update.
+        warm: the warmup.
+        stable: the constant rate.
+        end: the decay.
     """
 
-    early: int
     warm: int
     stable: int
     end: int
+
+    def window(self, name: str) -> tuple[int, int]:
+        """First and last step of a stretch over which measurements, which batches make noisy, are averaged.
+
+        Args:
+            name: ``early``, the warmup's first half, from the first update; ``stable``, the constant rate's second
+                half; ``end``, after the last update.
+        """
+        return {
+            "early": (1, self.warm // 2),
+            "stable": ((self.warm + self.stable) // 2, self.stable),
+            "end": (self.end, self.end),
+        }[name]
 
 
 def phases(records: Records) -> Phases:
     """Those of the text runs."""
     run = records.part("text").runs.iloc[0]
-    steps, warmup = int(run["steps"]), int(run["schedule.warmup_steps"])
-    return Phases(warmup // 4, warmup, steps - steps // 5, steps)
+    steps = int(run["steps"])
+    return Phases(int(run["schedule.warmup_steps"]), steps - steps // 5, steps)
+
+
+def _within(frame: "pd.DataFrame", first: int, last: int) -> "pd.DataFrame":
+    return frame[(frame.index >= first) & (frame.index <= last)]
 
 
 def text_change(operator: str, first: str, last: str) -> Measure:
-    """The sharpness at the end of one phase over that at the end of another before it."""
+    """The mean sharpness of one window over that of another before it; see ``Phases.window``."""
 
     def measure(records: Records) -> Measurement:
         found, at = text_curve(records, operator), phases(records)
-        return ratio(found.loc[getattr(at, last)].to_numpy(), found.loc[getattr(at, first)].to_numpy())
+        one, other = (_within(found, *at.window(name)).mean().to_numpy() for name in (first, last))
+        return ratio(other, one)
 
     return measure
 
 
-def text_agreement(operator: str, first: str, last: str) -> Measure:
-    """Spearman's correlation of rate and sharpness from the end of one phase to that of another, mean over seeds."""
+def text_agreement(operator: str, *, decay: bool) -> Measure:
+    """Spearman's correlation of rate and sharpness along the warmup or the decay, mean over seeds."""
     from scipy import stats
 
     def measure(records: Records) -> Measurement:
         found, at = text_curve(records, operator), phases(records)
-        own = found[(found.index >= getattr(at, first)) & (found.index <= getattr(at, last))]
-        run = records.part("text").runs.iloc[0]
-        schedule = records.schedules[run["run_id"]]
+        own = _within(found, at.stable, at.end) if decay else _within(found, 1, at.warm)
+        schedule = records.schedules[records.part("text").runs["run_id"].iloc[0]]
         rates = [float(schedule(int(step))) for step in own.index]
         return mean_interval([float(stats.spearmanr(rates, own[seed]).statistic) for seed in own.columns])
 

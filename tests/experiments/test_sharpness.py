@@ -42,10 +42,11 @@ def test_the_phases_of_the_text_are_measured_steps():
         run = {"run_id": "a", "steps": config.steps, "schedule.warmup_steps": config.schedule.arguments["warmup_steps"]}
         records = Records(runs_frame([run]), pd.DataFrame({"run_id": []}), {}, {"text": ("a",)})
         at = measures.phases(records)
-        assert 0 < at.early < at.warm < at.stable < at.end == config.steps
-        if config.steps >= 1_000:
-            every = config.sharpness.arguments["every"]
-            assert [step % every for step in (at.early, at.warm, at.stable, at.end)] == [0] * 4
+        assert 0 < at.warm < at.stable < at.end == config.steps
+        every = config.sharpness.arguments["every"]
+        for name in ("early", "stable", "end"):
+            first, last = at.window(name)
+            assert any(step % every == 0 for step in range(first, last + 1)), name
 
 
 def test_thresholds_are_those_of_the_study():
@@ -58,6 +59,8 @@ def test_thresholds_are_those_of_the_study():
         "c8": ("<", 1), "c9": ("<=", 0.6), "c10": ("<=", 0.6), "c11": ("<=", 1),
         "d1": (">=", 2), "d2": (">=", 1.5), "d3": ("<=", 0.8), "d4": ("<=", 2.05), "d5": ("<=", 0.01),
         "d6": (">=", 1.1), "d7": ("<=", 0.3), "d8": (">=", 1.8), "d9": ("<=", 2.5),
+        "e1": ("<=", 0.75), "e2": (">=", 1.2), "e3": ("<=", -0.3), "e4": ("<=", -0.5),
+        "e5": ("<=", 0.7), "e6": (">=", 1.1), "e7": ("<=", -0.3), "e8": ("<=", -0.5),
     }  # fmt: skip
     assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == expected
 
@@ -188,6 +191,27 @@ def test_along_a_warmup_what_counts_begins_at_the_edge_and_ends_with_the_warmup(
     records = records_of("warmup", cells)
     assert value("d7", records) == pytest.approx(0.5)
     assert value("d8", records) == pytest.approx((2.2 + 2.4 + 2.2) / 3)
+
+
+def test_text_is_compared_over_windows_and_by_ranks():
+    cells = []
+    for operator, sign in (("hessian", 1), ("preconditioned", -1)):
+        for seed in SEEDS:
+            columns = {
+                "seed": seed, "steps": 100, "schedule": "WSD", "schedule.peak": 8.0, "schedule.warmup_steps": 20,
+                "schedule.total_steps": 100, "schedule.decay_fraction": 0.2, "sharpness.operator": operator,
+            }  # fmt: skip
+            # Early: 8 and 6. Stable, from step 50 on: 2 and 4. What is before training or in between does not count.
+            curve = {0: 99.0, 5: 8.0, 10: 6.0, 20: 5.0, 45: 50.0, 50: 2.0, 80: 4.0, 90: 5.0}
+            curve = {step: sharpness**sign for step, sharpness in curve.items()}
+            cells.append((columns, {"sharpness": 6.0**sign}, {"sharpness": curve}))
+    records = records_of("text", cells)
+    change, agreement = measures.text_change, measures.text_agreement
+    assert change("hessian", "early", "stable")(records).value == pytest.approx(3 / 7)
+    assert change("hessian", "stable", "end")(records).value == pytest.approx(2.0)
+    for operator, sign in (("hessian", -1), ("preconditioned", 1)):
+        for decay in (False, True):
+            assert agreement(operator, decay=decay)(records).value == pytest.approx(sign)
 
 
 # -- probes ------------------------------------------------------------------------------------------------------------
