@@ -25,7 +25,7 @@ TOL = 1e-4
 """Relative residual of a solve: the largest eigenvalue is then good to 1e-6."""
 PIECE = 32
 """Examples that a product takes at a time."""
-DRAWS = 16
+DRAWS = 8
 """Batches of a size, at least, of which there are several partitions where one holds fewer."""
 _MOST = 128
 _START_KEY, _ORDER_KEY = 0, 1
