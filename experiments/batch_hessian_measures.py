@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Records], Measurement]
 
-SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, None)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, None)
 """Of the batches whose eigenvalue is measured; ``None``: all examples."""
 SPIKED = (32, 512)
 """Batch sizes, from and to, over which the excess is claimed to fall as 1 / b'."""
@@ -26,7 +26,7 @@ HESSIAN, GGN = "hessian", "ggn"
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 718, 1437)
 """Whose largest rate is sought; the last two are half of the training set and all of it."""
-CONTROL = (1, 2, 4, 8, 16, 64, 512, 2048)
+CONTROL = (1, 2, 4, 8, 16, 64, 256)
 DIRECTIONS, SAMPLES, NO_NOISE = 127, 2048, 1e-12
 """Of the linear regression: features of unit variance, examples, and the variance of its labels' noise."""
 GUESS = math.log(10)
@@ -223,10 +223,14 @@ def exact_error(records: Records) -> Measurement:
     return mean_interval(np.max(np.abs(ratios - 1), axis=0))
 
 
-def predicted(records: Records, size: int) -> np.ndarray:
-    """SGD's largest rate times the largest eigenvalue of batches of a size, over 2, by seed."""
-    rates = largest_rates(records, SGD)
-    values = eigenvalues(records, HESSIAN)
-    if size not in rates.index or size not in values.index:
-        raise StudyError(f"batch size {size} was not measured")
-    return (rates.loc[size] * values.loc[size].reindex(rates.columns)).to_numpy(float) / 2
+def predicted_power(records: Records) -> Measurement:
+    """The power of the batch size with which 2 over the Hessian's largest eigenvalue grows where SGD's rate should."""
+    own = eigenvalues(records, HESSIAN).loc[SMALL["sgd"][0] : SMALL["sgd"][1]]
+    if len(own) < 2:
+        raise StudyError("fewer than two small batch sizes were measured")
+    return mean_interval(-np.polyfit(np.log(own.index.to_numpy(float)), np.log(own.to_numpy(float)), 1)[0])
+
+
+def power_gap(records: Records) -> Measurement:
+    """SGD's power less Adam's, both over the batch sizes of SGD's claim."""
+    return mean_interval(powers(records, SGD, SMALL["sgd"]) - powers(records, ADAM, SMALL["sgd"]))

@@ -28,7 +28,7 @@ PIECE = 32
 DRAWS = 8
 """Batches of a size, at least, of which there are several partitions where one holds fewer."""
 _MOST = 128
-_START_KEY, _ORDER_KEY = 0, 1
+_START_KEY, _ORDER_SEED = 0, 1
 
 Curvature = Callable[[Any, Any], Operator]
 """``(params, (inputs, labels, weights)) ->`` the curvature of the weighted sum of losses, linear in the weights."""
@@ -100,6 +100,12 @@ def layout(examples: int, sizes: Sequence[int]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["size", "partition", "start", "stop"])
 
 
+def orders_of(examples: int, partitions: int) -> Int[np.ndarray, "partitions examples"]:
+    """The order of every partition, the same for all networks and curvatures."""
+    rng = np.random.default_rng(_ORDER_SEED)
+    return np.stack([rng.permutation(examples) for _ in range(partitions)])
+
+
 @functools.partial(jax.jit, static_argnames="curvature")
 def _full(curvature: Curvature, params: Any, examples: Any) -> tuple[Float[Array, ""], Vector]:
     """The largest eigenvalue of all examples, taken at once, and its direction."""
@@ -154,14 +160,14 @@ def eigenvalues(sizes: Sequence[int | None]) -> Callable[[Context], "pd.DataFram
             (params,) = checkpoints(context, [run], [steps])[run.run_id]
             for name, curvature in ways.items():
                 context.pause()
-                table = _measured(curvature, task, params, sizes)
+                table = measured(curvature, task, params, sizes)
                 frames.append(table.assign(run_id=run.run_id, seed=run.config.seed, curvature=name))
         return pd.concat(frames, ignore_index=True)
 
     return measure
 
 
-def _measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[int | None]) -> "pd.DataFrame":
+def measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[int | None]) -> "pd.DataFrame":
     """All batches of one network.
 
     Raises:
@@ -171,8 +177,7 @@ def _measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[i
     examples = jax.device_put((data["train_pixels"], data["train_labels"]))
     count = len(data["train_labels"])
     table = layout(count, [count if size is None else size for size in sizes])
-    rng = np.random.default_rng(_ORDER_KEY)
-    orders = np.stack([rng.permutation(count) for _ in range(table["partition"].max() + 1)])
+    orders = orders_of(count, int(table["partition"].max()) + 1)
     # A piece that begins before the end may reach past it, where its weights are zero.
     orders = np.concatenate([orders, orders[:, :PIECE]], axis=1)
     full, direction = _full(curvature, params, examples)
