@@ -36,9 +36,9 @@ class Scale:
     """
 
     seeds: tuple[int, ...]
-    trained: int = 100
+    trained: int = 60
     examples: int = 1024
-    rates: int = 15
+    rates: int = 13
     batches: tuple[int, ...] = measures.BATCHES
     control: tuple[int, ...] = measures.CONTROL
 

@@ -95,7 +95,7 @@ CLAIMS: Sequence[Claim] = (
         ("control",),
         measures.exact_error,
         "<=",
-        0.25,
+        0.1,
     ),
     _rate("c1", ADAM, SMALL["adam"], ">=", 0.35),
     _rate("c2", ADAM, SMALL["adam"], "<=", 0.65),

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Records], Measurement]
 
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, None)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, None)
 """Of the batches whose eigenvalue is measured; ``None``: all examples."""
 SPIKED = (32, 512)
 """Batch sizes, from and to, over which the excess is claimed to fall as 1 / b'."""
 HESSIAN, GGN = "hessian", "ggn"
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 718, 1437)
+BATCHES = (1, 2, 4, 8, 16, 32, 128, 718, 1437)
 """Whose largest rate is sought; the last two are half of the training set and all of it."""
-CONTROL = (1, 2, 4, 8, 16, 64, 256)
+CONTROL = (1, 4, 16, 64, 256)
 DIRECTIONS, SAMPLES, NO_NOISE = 127, 2048, 1e-12
 """Of the linear regression: features of unit variance, examples, and the variance of its labels' noise."""
 GUESS = math.log(10)
@@ -71,7 +71,7 @@ def eigenvalues(records: Records, curvature: str) -> "pd.DataFrame":
 
 
 def effective(sizes: Sequence[int] | np.ndarray, examples: int) -> np.ndarray:
-    """b' = B / (1 - B / N), infinite at N."""
+    """The effective batch size, b' = B / (1 - B / N), infinite at N."""
     chosen = np.asarray(sizes, np.float64)
     with np.errstate(divide="ignore"):
         return chosen / (1 - chosen / examples)

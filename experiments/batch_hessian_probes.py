@@ -25,7 +25,7 @@ TOL = 1e-4
 """Relative residual of a solve: the largest eigenvalue is then good to 1e-6."""
 PIECE = 32
 """Examples that a product takes at a time."""
-DRAWS = 8
+DRAWS = 24
 """Batches of a size, at least, of which there are several partitions where one holds fewer."""
 _MOST = 128
 _START_KEY, _ORDER_SEED = 0, 1
@@ -100,9 +100,9 @@ def layout(examples: int, sizes: Sequence[int]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["size", "partition", "start", "stop"])
 
 
-def orders_of(examples: int, partitions: int) -> Int[np.ndarray, "partitions examples"]:
-    """The order of every partition, the same for all networks and curvatures."""
-    rng = np.random.default_rng(_ORDER_SEED)
+def orders_of(examples: int, partitions: int, seed: int) -> Int[np.ndarray, "partitions examples"]:
+    """The order of every partition, the same for both curvatures of a network."""
+    rng = np.random.default_rng((_ORDER_SEED, seed))
     return np.stack([rng.permutation(examples) for _ in range(partitions)])
 
 
@@ -160,14 +160,14 @@ def eigenvalues(sizes: Sequence[int | None]) -> Callable[[Context], "pd.DataFram
             (params,) = checkpoints(context, [run], [steps])[run.run_id]
             for name, curvature in ways.items():
                 context.pause()
-                table = measured(curvature, task, params, sizes)
+                table = measured(curvature, task, params, sizes, run.config.seed)
                 frames.append(table.assign(run_id=run.run_id, seed=run.config.seed, curvature=name))
         return pd.concat(frames, ignore_index=True)
 
     return measure
 
 
-def measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[int | None]) -> "pd.DataFrame":
+def measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[int | None], seed: int) -> "pd.DataFrame":
     """All batches of one network.
 
     Raises:
@@ -177,7 +177,7 @@ def measured(curvature: Curvature, task: Digits, params: Any, sizes: Sequence[in
     examples = jax.device_put((data["train_pixels"], data["train_labels"]))
     count = len(data["train_labels"])
     table = layout(count, [count if size is None else size for size in sizes])
-    orders = orders_of(count, int(table["partition"].max()) + 1)
+    orders = orders_of(count, int(table["partition"].max()) + 1, seed)
     # A piece that begins before the end may reach past it, where its weights are zero.
     orders = np.concatenate([orders, orders[:, :PIECE]], axis=1)
     full, direction = _full(curvature, params, examples)

@@ -21,9 +21,10 @@ def eigenvalues(records: Records) -> "Figure":
     """The largest eigenvalue against the batch size, and its excess against b'."""
     figure, axes = panels(1, 2, width=9.0, height=3.4)
     left, right = axes[0]
+    seeds = records.part("trained").runs["seed"].nunique()
+    examples = int(measures.excess(records, HESSIAN).index.max())
     for (curvature, name), colour in zip(_NAMES.items(), COLOURS, strict=False):
         values, excess = (f(records, curvature) for f in (measures.eigenvalues, measures.excess))
-        examples = int(values.index.max())
         band(left, values.index.to_numpy(float), values.to_numpy(float), name, colour)
         left.axhline(measures.full(records, curvature).mean(), **_GUIDE | {"color": colour})
         below = excess[excess.index < examples]
@@ -39,7 +40,7 @@ def eigenvalues(records: Records) -> "Figure":
     for axis in (left, right):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-    left.legend(title=bands(values.shape[1]), title_fontsize=7, fontsize=8)
+    left.legend(title=bands(seeds), title_fontsize=7, fontsize=8)
     right.legend(fontsize=8)
     return figure
 
@@ -62,12 +63,12 @@ def rates(records: Records) -> "Figure":
     if "eigenvalues" in records.probes:
         values = measures.eigenvalues(records, HESSIAN)
         axes[0, 0].plot(values.index, 2 / values.mean(axis=1), "--", color="black", linewidth=1, label="2 / eigenvalue")
-    sizes = np.geomspace(batches[0], batches[-1], 50)
+    sizes = np.geomspace(1, 256, 50)
     axes[0, 2].plot(sizes, measures.exact_rate(sizes), "--", color="black", linewidth=1, label="2 B / (B + n + 1)")
     axes[0, 0].set_ylabel("learning rate")
     for axis in axes[0]:
         axis.legend(fontsize=7)
-    axes[0, 0].legend(fontsize=7, title=bands(found.shape[1]), title_fontsize=7)
+    axes[0, 0].legend(fontsize=7, title=bands(records.part("sgd").runs["seed"].nunique()), title_fontsize=7)
     return figure
 
 
