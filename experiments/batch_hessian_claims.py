@@ -16,7 +16,7 @@ from lrstudy.study.claims import Claim
 
 _PAPER, _OWN, _DERIVED = "arXiv 2006.09092", "the study's own", "derived"
 _NAMES = {HESSIAN: "Hessian", GGN: "Gauss-Newton"}
-_LAST = (512, 1437)
+_LAST = (718, 1437)
 
 
 def _eigenvalue(

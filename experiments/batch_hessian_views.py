@@ -25,15 +25,17 @@ def eigenvalues(records: Records) -> "Figure":
     examples = int(measures.excess(records, HESSIAN).index.max())
     for (curvature, name), colour in zip(_NAMES.items(), COLOURS, strict=False):
         values, excess = (f(records, curvature) for f in (measures.eigenvalues, measures.excess))
-        band(left, values.index.to_numpy(float), values.to_numpy(float), name, colour)
+        # The two are within a percent: dashes leave the line below in sight.
+        dashed = curvature == GGN
+        band(left, values.index.to_numpy(float), values.to_numpy(float), name, colour, dashed)
         left.axhline(measures.full(records, curvature).mean(), **_GUIDE | {"color": colour})
         below = excess[excess.index < examples]
         sizes = measures.effective(below.index.to_numpy(), examples)
-        band(right, sizes, below.to_numpy(float), name, colour)
+        band(right, sizes, below.to_numpy(float), name, colour, dashed)
         slope, intercept = measures.fitted(records, curvature).mean(axis=1)
         ends = measures.effective(np.asarray(measures.SPIKED), examples)
-        right.plot(ends, np.exp(intercept) * ends**slope, "--", color="black", linewidth=1, zorder=3)
-        right.plot([], [], " ", label=f"{name}: slope {slope:.2f}")
+        line = {"color": "black", "linewidth": 0.8, "label": f"{name}: slope {slope:.2f}"}
+        right.plot(ends, np.exp(intercept) * ends**slope, ":" if dashed else "-", zorder=3, **line)
     left.plot(examples, measures.full(records, HESSIAN).mean(), "o", color="black", markersize=4, label="all data")
     left.set(xlabel="batch size B (examples)", ylabel="largest eigenvalue")
     right.set(xlabel="b' = B / (1 - B / N) (examples)", ylabel="excess over all data")

@@ -16,7 +16,7 @@ from experiments import batch_hessian_probes as probes
 from experiments.batch_hessian import EXPERIMENT, SCALES
 from experiments.batch_hessian_measures import ADAM, GGN, HESSIAN, REGRESSION, SGD
 from lrstudy.curvature import Operator, batch_inflation
-from lrstudy.curvature.vectors import flatten
+from lrstudy.curvature.vectors import flatten, unflattener
 from lrstudy.models import TABLE
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
@@ -187,15 +187,9 @@ def network():
 
 
 def dense(curvature, params, batch):
-    operator: Operator = curvature(params, batch)
-    columns = jax.vmap(operator)(jax.vmap(_unflatten(params))(jnp.eye(operator.n)))
-    return np.asarray(jax.vmap(flatten)(columns))
-
-
-def _unflatten(params):
-    from jax.flatten_util import ravel_pytree
-
-    return ravel_pytree(params)[1]
+    operator: Operator = curvature(params, jax.tree.map(jnp.asarray, batch))
+    rows = jax.vmap(unflattener(params))(jnp.eye(operator.n))
+    return np.asarray(jax.vmap(lambda vector: flatten(operator(vector)))(rows))
 
 
 @pytest.mark.parametrize("name", [HESSIAN, GGN])
@@ -230,7 +224,7 @@ def test_the_full_eigenvalue_is_that_of_the_inflation_of_batches(network):
     task, params = network
     data = task.load()
     table = probes.measured(probes.curvatures(task)[HESSIAN], task, params, (None,), 5)
-    examples = (data["train_pixels"], data["train_labels"])
+    examples = jax.device_put((data["train_pixels"], data["train_labels"]))
     full = batch_inflation(lambda p, batch: task.loss(p, batch)[0], params, examples, [EXAMPLES], 1, jax.random.key(0))
     np.testing.assert_allclose(table["full"], full.full, rtol=1e-5)
 
