@@ -5,7 +5,9 @@ its root for Adam); over which batch sizes they are asked was chosen on seeds 1 
 before its eigenvalues are measured, the number of examples of a run, and the level at which a run has trained.
 
 Digits are easy: 8 examples make a batch on which SGD bears nearly the rate of all data. So its growth is asked from 1
-to 4 examples alone, and the linear regression, whose largest rate is known, shows it over four octaves.
+to 4 examples alone, and the linear regression, whose largest rate is known, shows it over four octaves. b4 is asked
+though those seeds gave 0.37, of a network trained for longer: 2 / eigenvalue doubles with the batch only where the
+excess falls as 1 / b' and is far above the eigenvalue of all data, and no batch size of the digits has both.
 """
 
 from collections.abc import Sequence
