@@ -5,8 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= river_valley
 WORKDIR ?= runs/$(STUDY)
-# Tests of solvers inside loops, most of whose time is compilation: without the compiler's last passes it is half.
-COMPILED := tests/curvature tests/training/test_sharpness.py
 
 .PHONY: study test benchmarks clean
 
@@ -27,8 +25,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(COMPILED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix --ignore=,$(COMPILED))
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine

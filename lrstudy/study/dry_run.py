@@ -24,6 +24,7 @@ class Cost:
         flops: of those updates, by XLA's own count of one step before optimization.
         state_bytes: parameters and optimizer state of all lanes, which stay in memory together.
         data_bytes: of the data that the lanes share.
+        measurements: of the sharpness, whose products are not in ``flops``: how many one takes is known afterwards.
     """
 
     parameters: int
@@ -32,6 +33,7 @@ class Cost:
     flops: float
     state_bytes: int
     data_bytes: int
+    measurements: int
 
 
 def cost_of(group: Group) -> Cost:
@@ -49,7 +51,8 @@ def cost_of(group: Group) -> Cost:
 
     analysis = jax.jit(update).lower(lane.state, jax.eval_shape(lambda: data)).cost_analysis() or {}
     starts = [branch.step for branch in group.branches] if group.branches else [0] * len(group.runs)
-    updates = sum(r.config.steps - start for r, start in zip(group.runs, starts, strict=True))
+    lengths = [r.config.steps - start for r, start in zip(group.runs, starts, strict=True)]
+    updates, every = sum(lengths), run.sharpness.every if run.sharpness else 0
     return Cost(
         parameters=_count(lane.state.params),
         updates=updates,
@@ -57,6 +60,8 @@ def cost_of(group: Group) -> Cost:
         flops=float(analysis.get("flops", 0.0)) * updates,
         state_bytes=_bytes((lane.state.params, lane.state.opt_state)) * len(group.runs),
         data_bytes=_bytes(data),
+        # Every so many updates from the first, and after the last.
+        measurements=sum(-(-length // every) + 1 for length in lengths) if every else 0,
     )
 
 
@@ -78,12 +83,17 @@ def describe(plan: Plan) -> str:
             f"{_short(cost.flops):>9} {_short(cost.state_bytes):>8}B {_short(cost.data_bytes):>8}B"
         )
     asked = sum(len(group.runs) for group in plan.groups) - len(plan.trunks)
+    measurements = sum(c.measurements for c in costs)
     largest = max((c.state_bytes + c.data_bytes for c in costs), default=0)
     lines.append(
         f"{asked} runs (and {len(plan.trunks)} trunks) in {len(plan.groups)} compiled programs: "
         f"{sum(c.updates for c in costs)} updates, {_short(sum(c.tokens for c in costs))} tokens, "
         f"{_short(sum(c.flops for c in costs))} FLOPs; at most {_short(largest)}B of state and data at a time, "
         "gradients and activations on top"
+        + (
+            f"; {measurements} measurements of sharpness on top, of some 5 to 20 Hessian products each"
+            * bool(measurements)
+        )
     )
     return "\n".join(lines)
 

@@ -85,6 +85,23 @@ def test_xtrace_is_exact_below_half_of_the_products_in_rank(rank, scale):
     assert np.all(found.standard_error <= 3e-5 * eigenvalues.sum() + 1e-30)
 
 
+def test_xtrace_is_what_its_definition_says():
+    """Each test vector in turn, on what the images of the others leave over, in float64 (section 2 of the paper)."""
+    matrix = symmetric(1 / np.arange(1, N + 1))
+    exact, rank, key = np.asarray(matrix, np.float64), 9, jax.random.key(11)
+    tests = np.asarray(jax.random.normal(key, (rank, N)), np.float64)
+    samples = []
+    for place, test in enumerate(tests):
+        basis = np.linalg.qr(exact @ np.delete(tests, place, axis=0).T)[0]
+        rest = test - basis @ (basis.T @ test)
+        scale = (N - rank + 1) / (rest @ rest)
+        samples.append(np.trace(basis.T @ exact @ basis) + scale * (rest @ exact @ rest))
+    found = trace(operator(matrix), key, method="xtrace", matvecs=2 * rank)
+    # Sums of N products of float32 numbers of size one.
+    np.testing.assert_allclose(found.estimate, np.mean(samples), rtol=1e-5)
+    np.testing.assert_allclose(found.standard_error, np.std(samples, ddof=1) / 3, rtol=1e-4)
+
+
 def test_hutch_plus_plus_is_exact_up_to_a_third_of_the_products_in_rank():
     eigenvalues = np.where(np.arange(N) < 6, 1.0 + np.arange(N), 0)
     found = estimates(operator(symmetric(eigenvalues)), "hutch++")
@@ -198,7 +215,8 @@ def test_xtrace_is_ahead_of_hutchinson_on_a_network():
         errors[method] = np.asarray(found(jax.random.split(jax.random.key(1), 40))) / exact - 1
     root = {method: np.sqrt(np.mean(own**2)) for method, own in errors.items()}
     print(f"\ntrace {exact:.4f}; RMS relative error of 30 products, 40 keys:", {k: f"{v:.2%}" for k, v in root.items()})
-    # The aim of 3% is not reached on this network, whose spectrum decays slowly: 3.7% against 6.8%.
+    # The project's aim of 3% is not reached on this network, 15 of whose eigenvalues hold four fifths of the trace:
+    # matfree 0.6.3's XTrace has the same 4.1% here (over 200 keys; both are the definition above).
     assert root["xtrace"] < root["hutchinson"] / 1.3
     # The root mean square of 40 samples is good to 11%.
     np.testing.assert_allclose(root["hutchinson"], np.sqrt(2 * (off**2).sum() / 30) / exact, rtol=0.4)

@@ -14,6 +14,7 @@ from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
 from tests.experiments.slow import takes_minutes
+from tests.experiments.smoke import smoke_run
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
@@ -159,21 +160,9 @@ def test_autolrs_draws_as_a_run_does():
 @takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table of the study, at sizes that decide nothing."""
-    import json
-    import os
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    command = [sys.executable, "-m", "experiments.auto_lr", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
+    run = tmp_path / "run"
+    entries = smoke_run(EXPERIMENT, run)
     # What does not depend on the sizes holds at these too.
-    measured = {claim["id"]: claim["measured"] for claim in saved["claims"]}
+    measured = {name: entry["measured"] for name, entry in entries.items()}
     assert measured["e1"] == 2.0
     assert measured["f1"] <= 2**-24
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()

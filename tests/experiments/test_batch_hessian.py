@@ -1,9 +1,4 @@
-import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +19,7 @@ from lrstudy.study.records import Records, runs_frame
 from lrstudy.tasks import Digits
 from lrstudy.tasks.noisy_regression import NoisyRegression, expected_excess
 from tests.experiments.slow import takes_minutes
+from tests.experiments.smoke import smoke_run
 
 CLAIMS = {claim.claim_id: claim for claim in claims.CLAIMS}
 SEEDS, EXAMPLES = (1, 2), 1437
@@ -228,17 +224,8 @@ def test_a_partition_holds_every_example_once():
 @pytest.mark.slow
 @takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "experiments.batch_hessian", "--preset=smoke"]
-    root, run = Path(__file__).parents[2], tmp_path / "run"
-    done = subprocess.run(
-        [*command, f"--workdir={run}"], cwd=root, env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((run / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert {p.stem for p in (run / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    assert "not drawn" not in (run / "report.html").read_text()
-    entries = {entry["id"]: entry for entry in saved["claims"]}
+    run = tmp_path / "run"
+    entries = smoke_run(EXPERIMENT, run)
     # What holds of any network, trained or not.
     for name in ("a3", "a4", "a8", "a9"):
         assert entries[name]["holds"], entries[name]

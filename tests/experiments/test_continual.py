@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +9,7 @@ from lrstudy.study.config import resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
@@ -153,19 +148,13 @@ def test_the_table_of_rotations_has_no_minimum_for_the_first_task():
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, figure and table of the study, at sizes that decide nothing."""
-    command = [sys.executable, "-m", "experiments.continual", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert all(np.isfinite(claim["measured"]) for claim in saved["claims"])
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    run = tmp_path / "run"
+    entries = smoke_run(EXPERIMENT, run)
+    assert all(np.isfinite(entry["measured"]) for entry in entries.values())
+    runs = pd.read_parquet(run / "runs.parquet")
     assert (runs["outcome"] == "ok").all()
     # The stability gap is seen after every update: no step is left out.
-    metrics = pd.concat(map(pd.read_parquet, (tmp_path / "run" / "metrics").glob("*.parquet")))
+    metrics = pd.concat(map(pd.read_parquet, (run / "metrics").glob("*.parquet")))
     own = runs[runs["task"] == "continual_digits"]
     counted = metrics[metrics["run_id"].isin(own["run_id"])].dropna(subset=["accuracy_0"]).groupby("run_id").size()
     assert counted.to_dict() == own.set_index("run_id")["steps"].to_dict()

@@ -1,10 +1,6 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +20,7 @@ from lrstudy.study.records import Records, runs_frame
 from lrstudy.tasks.noisy_regression import NoisyRegression, expected_excess
 from lrstudy.training.averaging import merge_weights
 from tests.experiments.slow import takes_minutes
+from tests.experiments.smoke import smoke_run
 
 PARTS = ("regression_tuning", "regression", "digits_tuning", "digits", "upsampling")
 
@@ -332,18 +329,10 @@ def test_an_interior_optimum_is_measured_from_the_better_end():
 @takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table of the study, at sizes that decide nothing."""
-    command = [sys.executable, "-m", "experiments.curriculum", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert all(claim["measured"] is not None for claim in saved["claims"])
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    run = tmp_path / "run"
+    entries = smoke_run(EXPERIMENT, run)
+    assert all(entry["measured"] is not None for entry in entries.values())
+    runs = pd.read_parquet(run / "runs.parquet")
     assert (runs["outcome"] == "ok").all()
-    report = (tmp_path / "run" / "report.html").read_text()
-    assert "not drawn" not in report
-    assert "not made" not in report
-    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    plan = json.loads((run / "plan.json").read_text())
     assert tuple(plan["parts"]) == PARTS

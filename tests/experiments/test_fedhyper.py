@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +6,7 @@ from experiments import fedhyper_claims as claims
 from experiments.fedhyper import EXPERIMENT, SCALES
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
@@ -78,17 +73,11 @@ def test_a_diverged_run_has_no_final_accuracy():
 
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
-    command = [sys.executable, "-m", "experiments.fedhyper", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    run = tmp_path / "run"
+    smoke_run(EXPERIMENT, run)
+    runs = pd.read_parquet(run / "runs.parquet")
     assert (runs["outcome"] == "ok").all()
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()
     # Before the first round no form has heard anything: all begin like FedAvg.
-    rows = pd.concat(pd.read_parquet(p) for p in (tmp_path / "run" / "metrics").glob("*.parquet"))
+    rows = pd.concat(pd.read_parquet(p) for p in (run / "metrics").glob("*.parquet"))
     first = rows[rows["step"] == 0].merge(runs[["run_id", "seed"]], on="run_id")
     np.testing.assert_allclose(first.groupby("seed")["loss"].std(), 0, atol=1e-5)

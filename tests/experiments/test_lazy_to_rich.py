@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +7,7 @@ from experiments import lazy_to_rich_measures as measures
 from experiments.lazy_to_rich import EXPERIMENT, RATE, SCALES, parts
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 CLAIMS = {claim.claim_id: claim for claim in claims.CLAIMS}
 
@@ -235,16 +230,8 @@ def test_a_rate_that_does_not_act_as_asked_for_is_found():
 
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "experiments.lazy_to_rich", "--preset=smoke"]
-    root, run = Path(__file__).parents[2], tmp_path / "run"
-    done = subprocess.run(
-        [*command, f"--workdir={run}"], cwd=root, env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((run / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert {p.stem for p in (run / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    assert "not drawn" not in (run / "report.html").read_text()
+    run = tmp_path / "run"
+    smoke_run(EXPERIMENT, run)
     runs = pd.read_parquet(run / "runs.parquet")
     assert (runs["outcome"] == "ok").all()
     probes = {path.stem.split("-")[0]: pd.read_parquet(path) for path in (run / "probes").glob("*.parquet")}

@@ -1,9 +1,4 @@
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +13,7 @@ from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records
 from tests.experiments.slow import takes_minutes
+from tests.experiments.smoke import smoke_run
 
 GRID = study.octaves(-12, 0, 0.5)
 WIDTHS = (64, 128, 256, 512)
@@ -311,13 +307,5 @@ def test_the_cpu_preset_is_the_specified_sweep():
 @takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table, at sizes that decide nothing."""
-    command = [sys.executable, "-m", "experiments.mup_transfer", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in study.EXPERIMENT.figures}
-    report = (tmp_path / "run" / "report.html").read_text()
-    assert "not drawn" not in report
-    assert "not made" not in report
+    run = tmp_path / "run"
+    smoke_run(study.EXPERIMENT, run)

@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +11,7 @@ from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 A, B = 4.6, -0.51
 PEAKS = tuple(1e-4 * 2.0**i for i in range(14))
@@ -291,14 +286,8 @@ def test_every_preset_plans(preset):
 
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
-    command = [sys.executable, "-m", "experiments.power_scheduler", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert all(claim["measured"] is not None for claim in saved["claims"]), done.stderr
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in study.EXPERIMENT.figures}
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    run = tmp_path / "run"
+    entries = smoke_run(study.EXPERIMENT, run)
+    assert all(entry["measured"] is not None for entry in entries.values())
+    runs = pd.read_parquet(run / "runs.parquet")
     assert set(runs["parts"]) <= {"sweep", "wsd", "power", "free", "trunk"}
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()

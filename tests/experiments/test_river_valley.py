@@ -9,6 +9,7 @@ from lrstudy.study.config import resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
+from tests.experiments.smoke import smoke_run
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
@@ -116,23 +117,11 @@ def test_the_worst_checkpoint_takes_the_largest_ends(monkeypatch):
 @pytest.mark.slow
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table of the study, at sizes that decide nothing."""
-    import json
-    import os
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    command = [sys.executable, "-m", "experiments.river_valley", "--preset=smoke", f"--workdir={tmp_path / 'run'}"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((tmp_path / "run" / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
+    run = tmp_path / "run"
+    entries = smoke_run(EXPERIMENT, run)
     # What does not depend on the sizes holds at these too.
-    holds = {claim["id"]: claim["holds"] for claim in saved["claims"]}
+    holds = {name: entry["holds"] for name, entry in entries.items()}
     assert holds["f1"]
     assert holds["f2"]
-    assert {p.stem for p in (tmp_path / "run" / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    runs = pd.read_parquet(tmp_path / "run" / "runs.parquet")
+    runs = pd.read_parquet(run / "runs.parquet")
     assert (runs["outcome"] == "ok").all()
-    assert "not drawn" not in (tmp_path / "run" / "report.html").read_text()

@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +8,7 @@ from experiments.sharpness_transfer import EXPERIMENT, RATE, SCALES, parts
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records, runs_frame
 from tests.experiments.slow import takes_minutes
+from tests.experiments.smoke import smoke_run
 
 CLAIMS = {claim.claim_id: claim for claim in claims.CLAIMS}
 SEEDS, WIDTHS, STEPS = (1, 2), (16, 64), (0, 50, 100)
@@ -218,16 +213,8 @@ def test_the_course_on_digits_is_compared_over_the_widths_by_its_mean_over_seeds
 @pytest.mark.slow
 @takes_minutes
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "experiments.sharpness_transfer", "--preset=smoke"]
-    root, run = Path(__file__).parents[2], tmp_path / "run"
-    done = subprocess.run(
-        [*command, f"--workdir={run}"], cwd=root, env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    saved = json.loads((run / "claims.json").read_text())
-    assert [claim["id"] for claim in saved["claims"]] == [claim.claim_id for claim in claims.CLAIMS]
-    assert {p.stem for p in (run / "figures").iterdir()} == {f.name for f in EXPERIMENT.figures}
-    assert "not drawn" not in (run / "report.html").read_text()
+    run = tmp_path / "run"
+    smoke_run(EXPERIMENT, run)
     runs = pd.read_parquet(run / "runs.parquet")
     # The rates of the sweep go up to where training ends.
     swept = runs["parts"] == "rates"
