@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _THRESHOLD = {"color": "black", "linewidth": 0.8, "linestyle": "--"}
-_FLOOR = 1e-5
+_FLOOR = 1e-6
 """Of a density's share of the largest, below which it is the smoothing's own tail."""
 
 
@@ -124,7 +124,9 @@ def text(records: Records) -> "Figure":
         axis.sharex(axes[-1, 0])
     # Adam's edge, 38 over the rate; batches keep runs below it.
     steps = rates.index[rates.iloc[:, 0].to_numpy(float) > 0]
-    axes[2, 0].plot(steps, measures.ADAM_THRESHOLD / rates.loc[steps].iloc[:, 0], **_THRESHOLD)
+    edge_of = measures.ADAM_THRESHOLD / rates.loc[steps].iloc[:, 0]
+    axes[2, 0].plot(steps, edge_of, **_THRESHOLD)
+    axes[2, 0].set_ylim(top=10 * float(edge_of.min()))
     axes[2, 0].set_xlabel("update")
     _legend(figure, list(axes[1:, 0]), records, "text", "; dashed: Adam's edge of stability without noise")
     return figure

@@ -31,8 +31,9 @@ class Sharpness:
             as well. 0: never.
         tol: relative residual of a solve.
         audit_every: measurements from one solve that starts anew to the next; 0: none does.
-        batches: how many of the task's batches; those of steps 0, 1, and so on. More than one are taken one after the
-            other, at twice the cost a batch.
+        batches: how many of the task's batches; those of steps 0, 1, and so on.
+        pieces: in how many pieces, one after the other, these are taken. 1: all at once, with the memory of so large a
+            batch; more need less of it, and twice (a transformer: four times) the time.
         seed: whose batches; ``None``: the run's own, which is needed where the data follow from the seed.
         max_matvecs: products of a solve at most.
 
@@ -46,15 +47,27 @@ class Sharpness:
     tol: float = 1e-3
     audit_every: int = 20
     batches: int = 1
+    pieces: int = 1
     seed: int | None = None
     max_matvecs: int = 64
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        for field, lowest in (("every", 0), ("audit_every", 0), ("batches", 1), ("seed", 0), ("max_matvecs", 2)):
+        for field, lowest in (
+            ("every", 0),
+            ("audit_every", 0),
+            ("batches", 1),
+            ("pieces", 1),
+            ("seed", 0),
+            ("max_matvecs", 2),
+        ):
             value = getattr(self, field)
             if value is not None and (not isinstance(value, int) or not lowest <= value < 2**31):
                 raise ValueError(f"sharpness.{field} must be an int of at least {lowest}, got {value!r}")
+        if self.pieces > self.batches:
+            raise ValueError(
+                f"sharpness.pieces must be at most sharpness.batches ({self.batches}), got {self.pieces!r}"
+            )
         if not 1e-6 <= self.tol < 1:
             raise ValueError(f"sharpness.tol must be in [1e-6, 1), got {self.tol!r}")
 
@@ -83,7 +96,7 @@ class Sharpness:
         if self.batches == 1:
             return hessian(loss, params, batch(jnp.int32(0)))
         several = jax.vmap(batch)(jnp.arange(self.batches, dtype=jnp.int32))
-        return hessian(mean_loss, params, several, microbatches=self.batches)
+        return hessian(mean_loss, params, several, microbatches=self.pieces)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -135,10 +135,11 @@ def test_one_compilation_for_all_measurements():
     assert len(lowered) == 1
 
 
-def test_several_batches_are_the_mean_of_their_hessians():
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_several_batches_are_the_mean_of_their_hessians(pieces):
     run = run_of(steps=2, seed=3)
     task, data = run.task, run.task.load()
-    _, rows, _ = trained([run], Sharpness(every=1, batches=3, tol=1e-5))
+    _, rows, _ = trained([run], Sharpness(every=1, batches=3, pieces=pieces, tol=1e-5))
     params = task.init(jax.random.fold_in(jax.random.key(3), 0))
     batches = [task.batch(data, jnp.int32(3), jnp.int32(step)) for step in range(3)]
 
@@ -170,6 +171,7 @@ def test_adams_sharpness_is_that_of_the_preconditioned_hessian():
     [
         ("every", -1, "at least 0"),
         ("batches", 0, "at least 1"),
+        ("pieces", 2, r"at most sharpness\.batches \(1\)"),
         ("seed", -1, "at least 0"),
         ("audit_every", -2, "at least 0"),
         ("max_matvecs", 1, "at least 2"),
