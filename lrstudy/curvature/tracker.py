@@ -104,7 +104,9 @@ class SharpnessTracker:
 
         def one(carry: tuple[Array, EigResult, Array, Array]) -> tuple[Array, EigResult, Array, Array]:
             turn, best, matvecs, missed = carry
-            start = jnp.where(turn == 0, warm, random_like(cold_key, operator.example))
+            # Under the barrier the key follows the turn: else the direction would be drawn before the loop, and always.
+            own_key, _ = jax.lax.optimization_barrier((cold_key, turn))
+            start = jax.lax.cond(turn == 0, lambda: warm, lambda: random_like(own_key, operator.example))
             found = solve(operator, matvec, start / jnp.linalg.norm(start), reseed_key, options, self.max_matvecs)
             is_larger = (found.status == Status.CONVERGED) & ~(found.values[0] <= best.values[0])
             is_missed = is_larger & ~(found.values[0] <= best.values[0] * (1 + 5 * self.tol))
@@ -147,7 +149,9 @@ def _probe(operator: Operator, key: Key[Array, ""], wanted: Array) -> tuple[Arra
     """
 
     def turn(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        return is_asymmetric(operator, key), carry[1] + 2
+        # As in ``update``: what does not follow the turn would be computed before the loop, gradient and all.
+        (own, own_key), made = jax.lax.optimization_barrier(((operator, key), carry[1]))
+        return is_asymmetric(own, own_key), made + 2
 
     def wanting(carry: tuple[Array, Array]) -> Array:
         return wanted & (carry[1] == 0)
