@@ -38,7 +38,7 @@ def eigenvalues(records: Records) -> "Figure":
         right.plot(ends, np.exp(intercept) * ends**slope, ":" if dashed else "-", zorder=3, **line)
     left.plot(examples, measures.full(records, HESSIAN).mean(), "o", color="black", markersize=4, label="all data")
     left.set(xlabel="batch size B (examples)", ylabel="largest eigenvalue")
-    right.set(xlabel="b' = B / (1 - B / N) (examples)", ylabel="excess over all data")
+    right.set(xlabel="b' = B / (1 - B / N) (examples)", ylabel="excess over the full direction's curvature")
     for axis in (left, right):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")

@@ -9,7 +9,7 @@ What the cpu preset cannot settle, or contradicts, and why:
   gains it more than the general domain loses, up to the largest duration; c6 looks beyond it.
 
 In the first deciding run c1 and c2 compared Spearman's correlation of the share and the mean loss with -1 and 1, a
-number without an interval. On a reviewer's remark they now measure the smallest step of the mean loss from one share to
+number without an interval. They now measure the smallest step of the mean loss from one share to
 the next, in nats, against zero: it is above zero exactly where the correlation is -1 or 1, so that the question and the
 verdict on any records are the same, and the table of trends gives both.
 """

@@ -13,7 +13,7 @@ of the two makes the difference is not decided.
 
 Intervals of the law's coefficients are those of least squares over the cells, whose scatter holds the noise of the
 seeds. In the first deciding run they were jackknives over three seeds, conditional on the cells and on a form that does
-not fit, and a1 held; the intervals were changed on a reviewer's remark, the thresholds were not.
+not fit, and a1 held; the intervals were changed afterwards, the thresholds were not.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -136,14 +136,17 @@ def examples(records: Records, part: str, *, single: bool) -> Records:
 
 
 def _edge(records: Records, *, stable: bool) -> Measurement:
-    """Of each seed, the largest rate below which every one shrinks the loss, or the smallest above which none does."""
+    """Of each seed, the largest rate up to which every one shrinks the loss, or the smallest from which none does.
+
+    NaN where the first rate does not, or the last one does.
+    """
     found = growth(records, "exact", single=True)
     edges = []
     for seed in found.columns:
-        good = (found[seed] < 1).to_numpy()
-        rates = found.index.to_numpy(float)
-        inside = rates[good] if stable else rates[~good]
-        edges.append(np.nan if not len(inside) else inside.max() if stable else inside.min())
+        good, rates = (found[seed] < 1).to_numpy(), found.index.to_numpy(float)
+        inside = rates[np.logical_and.accumulate(good)]
+        outside = rates[np.logical_and.accumulate(~good[::-1])[::-1]]
+        edges.append([np.nan, *inside][-1] if stable else [*outside, np.nan][0])
     return mean_interval(np.asarray(edges) * EXACT_TRACE / 2)
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lrstudy.curvature.vectors import norm
+
 Flat = Float[Array, " n"]
 _CHUNK = 8
 
@@ -96,7 +98,7 @@ def extend(space: Krylov, matvec: Callable[[Flat], Flat], *, orthogonalise: bool
         w = against(basis, against(basis, w, row + 1), row + 1)
     else:
         w = against(basis, w, jnp.where(space.restarted, row + 1, 0))
-    beta = jnp.linalg.norm(w)
+    beta = norm(w)
     last = jnp.where(row > 0, row - 1, row)
     coupled = jnp.where(space.linked, space.coupling, space.projection[row, last])
     projection = space.projection.at[row, last].set(coupled).at[last, row].set(coupled)
@@ -142,7 +144,7 @@ def reseed(space: Krylov, key: Key[Array, ""]) -> Krylov:
     return space._replace(
         linked=jnp.bool_(False),
         previous=jnp.zeros_like(space.previous),
-        coming=fresh / jnp.linalg.norm(fresh),
+        coming=fresh / norm(fresh),
         coupling=jnp.zeros_like(space.coupling),
         block_start=space.filled,
     )
@@ -156,7 +158,9 @@ def ritz(space: Krylov, which: str) -> Ritz:
     inside = known[:, None] & known[None, :]
     t = jnp.where(inside, space.projection, 0)
     # Rows that are not filled get eigenvalues below all others, or zeros would pass for eigenvalues of the operator.
-    padding = -2 * jnp.max(jnp.sum(jnp.abs(t), axis=1)) - 1
+    # Of the operator's own size: beside a larger number its eigenvalues would be lost to rounding.
+    largest = jnp.max(jnp.sum(jnp.abs(t), axis=1))
+    padding = -2 * jnp.where(largest > 0, largest, 1)
     values, vectors = jnp.linalg.eigh(t + jnp.where(known, 0, padding) * jnp.eye(rows, dtype=t.dtype))
     is_real = jnp.sum(jnp.where(known[:, None], vectors**2, 0), axis=0) > 0.5
     wanted = {"LA": values, "SA": -values, "LM": jnp.abs(values)}[which]
@@ -202,7 +206,7 @@ def thin(space: Krylov, best: Ritz, keep: int) -> Krylov:
         filled=jnp.int32(keep),
         linked=jnp.bool_(False),
         previous=jnp.zeros_like(space.previous),
-        coupling=jnp.linalg.norm(arrow),
+        coupling=norm(arrow),
         restarted=jnp.bool_(True),
         block_start=jnp.int32(0),
     )

@@ -16,7 +16,7 @@ from lrstudy.curvature import krylov
 from lrstudy.curvature.errors import explaining_custom_vjp
 from lrstudy.curvature.krylov import Flat, Krylov
 from lrstudy.curvature.operator import Operator
-from lrstudy.curvature.vectors import Vector, flatten, random_like, unflattener, working_type
+from lrstudy.curvature.vectors import Vector, flatten, norm, random_like, unflattener, working_type
 
 Which = Literal["LA", "SA", "LM"]
 FlatMatvec = Callable[[Flat], Flat]
@@ -157,7 +157,7 @@ def _compiled(operator: Operator, begin: Any, options: Options, check_symmetry: 
         vector = random_like(start_key, operator.example)
     else:
         flat = flatten(begin).astype(kind)
-        vector = flat / jnp.linalg.norm(flat)
+        vector = flat / norm(flat)
     matvec = flat_matvec(operator)
     if dense and operator.n <= min(DENSE_SIZE, options.max_matvecs):
         result = _dense(operator, matvec, options)
@@ -195,9 +195,9 @@ def is_asymmetric(operator: Operator, key: Key[Array, ""]) -> Bool[Array, ""]:
     unflatten = unflattener(operator.example)
     u = random_like(key, operator.example)
     image = flatten(operator.matvec(unflatten(u)))
-    length = jnp.linalg.norm(image)
+    length = norm(image)
     again = flatten(operator.matvec(unflatten(image / jnp.where(length > 0, length, 1))))
-    return jnp.abs(length - jnp.vdot(u, again)) > _SYMMETRY * jnp.linalg.norm(again)
+    return jnp.abs(length - jnp.vdot(u, again)) > _SYMMETRY * norm(again)
 
 
 def solve(

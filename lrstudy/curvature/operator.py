@@ -217,13 +217,35 @@ class _Averaged(Product):
     axis_name: Any
 
     def __call__(self, arrays: Any, vector: Vector) -> Vector:
-        (operator,) = arrays
-        return jax.lax.pmean(operator.matvec(vector), self.axis_name)
+        (operator,) = _of_device(arrays, self.axis_name)
+        return jax.lax.pmean(operator.matvec(_of_device(vector, self.axis_name)), self.axis_name)
 
     def prepared(self, arrays: Any) -> Matvec:
-        (operator,) = arrays
+        (operator,) = _of_device(arrays, self.axis_name)
         matvec = operator.prepared()
-        return lambda vector: jax.lax.pmean(matvec(vector), self.axis_name)
+        return lambda vector: jax.lax.pmean(matvec(_of_device(vector, self.axis_name)), self.axis_name)
+
+
+def _of_device(tree: Any, axis_name: Any) -> Any:
+    """The arrays as every device's own.
+
+    ``shard_map`` knows what all devices hold alike, and sums a gradient with respect to it over them. Where that is not
+    tracked, under ``pmap`` and with ``check_vma=False``, nothing is summed and nothing is done.
+    """
+    names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    tracked = [name for name in names if name in _varying(jax.lax.axis_index(name))]
+
+    def own(leaf: Any) -> Any:
+        alike = tuple(name for name in tracked if name not in _varying(leaf))
+        return jax.lax.pcast(leaf, alike, to="varying") if alike else leaf
+
+    return jax.tree.map(own, tree)
+
+
+def _varying(array: Any) -> Any:
+    """Names of the mapped axes along which the devices' values are known to differ."""
+    kind: Any = jax.typeof(array)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
 def pmean(operator: Operator, axis_name: Any) -> Operator:

@@ -65,4 +65,15 @@ def unflattener(example: Any) -> Callable[[Float[Array, " n"]], Any]:
 def random_like(key: Key[Array, ""], tree: Any) -> Float[Array, " n"]:
     """A random direction, uniform on the sphere of radius one, flat."""
     vector = jax.random.normal(key, (size(tree),), working_type(tree))
-    return vector / jnp.linalg.norm(vector)
+    return vector / norm(vector)
+
+
+def norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
+    """Its length, also where squares would be too small or too large for a float.
+
+    The scale is a power of two, so that the result is what it would be without it.
+    """
+    largest = jnp.max(jnp.abs(vector), initial=0)
+    _, exponent = jnp.frexp(largest)
+    scale = jnp.ldexp(jnp.ones_like(largest), jnp.where((largest > 0) & jnp.isfinite(largest), exponent, 0))
+    return scale * jnp.linalg.norm(vector / scale)

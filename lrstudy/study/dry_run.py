@@ -5,7 +5,7 @@ import functools
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from lrstudy.study.config import make_transform
 from lrstudy.study.plan import Group, Plan
@@ -46,13 +46,13 @@ def cost_of(group: Group) -> Cost:
     step = make_gradient_step(run.task.gradient, transform)
 
     def update(state: Any, data: Any) -> Any:
-        batch = run.task.batch(data, np.int32(0), state.step)  # pyright: ignore[reportArgumentType]
+        batch = run.task.batch(data, jnp.int32(0), state.step)
         return step(state, batch, hparams)[0]
 
     analysis = jax.jit(update).lower(lane.state, jax.eval_shape(lambda: data)).cost_analysis() or {}
     starts = [branch.step for branch in group.branches] if group.branches else [0] * len(group.runs)
-    lengths = [r.config.steps - start for r, start in zip(group.runs, starts, strict=True)]
-    updates, every = sum(lengths), run.sharpness.every if run.sharpness else 0
+    bounds = [(start, r.config.steps) for r, start in zip(group.runs, starts, strict=True)]
+    updates, every = sum(steps - start for start, steps in bounds), run.sharpness.every if run.sharpness else 0
     return Cost(
         parameters=_count(lane.state.params),
         updates=updates,
@@ -60,8 +60,10 @@ def cost_of(group: Group) -> Cost:
         flops=float(analysis.get("flops", 0.0)) * updates,
         state_bytes=_bytes((lane.state.params, lane.state.opt_state)) * len(group.runs),
         data_bytes=_bytes(data),
-        # Every so many updates from the first, and after the last.
-        measurements=sum(-(-length // every) + 1 for length in lengths) if every else 0,
+        # At the multiples of ``every`` from the start on, and after the last update.
+        measurements=sum(len(range(-start % every, steps - start, every)) + 1 for start, steps in bounds)
+        if every
+        else 0,
     )
 
 

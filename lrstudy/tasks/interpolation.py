@@ -107,11 +107,11 @@ class Interpolation(Task):
 class OrthogonalRegression(Interpolation):
     """Linear regression f = w.x of orthogonal examples, on which the threshold is exact.
 
-    The examples are the unit vectors, so the Hessian is I / samples and its trace 1 wherever w is. A step from a single
-    example multiplies that example's error by 1 - rate and leaves the others: the loss falls if the rate is below 2 =
-    2 / trace and grows above, where descent on the whole sample bears rates up to 2 samples.
+    The examples are unit vectors, so the Hessian is 1 / samples along each of them, and its trace 1 wherever w is. A
+    step from a single example multiplies that example's error by 1 - rate and leaves the others: the loss falls if the
+    rate is below 2 = 2 / trace and grows above, where descent on the whole sample bears rates up to 2 samples.
 
-    As many ``directions`` as ``samples``.
+    There are at least as many ``directions`` as ``samples``.
     """
 
     def __post_init__(self) -> None:
@@ -121,13 +121,14 @@ class OrthogonalRegression(Interpolation):
             ValueError: one is out of range.
         """
         super().__post_init__()
-        if self.samples != self.directions:
-            raise ValueError(f"task.directions must equal task.samples ({self.samples}), got {self.directions!r}")
+        if self.directions < self.samples:
+            rule = f"at least task.samples ({self.samples})"
+            raise ValueError(f"task.directions must be {rule}, got {self.directions!r}")
 
     def inputs(self, key: Key[Array, ""]) -> Float[Array, "samples directions"]:
         """The unit vectors."""
         del key  # nothing is drawn
-        return jnp.eye(self.samples)
+        return jnp.eye(self.samples, self.directions)
 
     def teacher(self, key: Key[Array, ""]) -> Params:
         """Normal."""

@@ -107,6 +107,8 @@ class PreconditionedSharpness(Sharpness):
     """
 
     name: ClassVar[str] = "preconditioned"
+    optimizers: ClassVar[tuple[str, ...]] = ("adam", "adamw")
+    """Rows of ``optimizers.TABLE`` that divide all tensors by that P."""
 
     def operator(self, lane: Lane, hparams: Hyperparameters, data: Data) -> Operator:
         """The Hessian between the roots of the optimizer's preconditioner."""

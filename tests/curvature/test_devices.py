@@ -18,7 +18,7 @@ def report():
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", ["pmap", "shard_map"])
+@pytest.mark.parametrize("kind", ["pmap", "shard_map", "unchecked"])
 def test_the_mean_over_devices_is_the_whole(report, kind):
     sharpness, matvecs = report["alone"]
     error, value, found_matvecs, tracked, products = report[kind]

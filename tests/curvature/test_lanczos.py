@@ -163,3 +163,14 @@ def test_random_matrices_agree_with_numpy(seed, case):
     bound = 3e-5 * np.abs(exact).max()
     np.testing.assert_allclose(same(result.values), same(wanted), atol=bound)
     assert np.all(np.asarray(result.residuals) <= bound)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-8, 1e8, 1e20])
+@pytest.mark.parametrize("n", [40, 600])
+def test_the_size_of_the_operator_does_not_matter(scale, n):
+    """Squares of what is smaller than 1e-19 or larger than 1e19 are no float32; the eigenvalue is one."""
+    eigenvalues = jnp.linspace(-0.5, 0.8, n).at[n // 2].set(1.0)
+    one = Operator(jax.tree_util.Partial(lambda d, v: jnp.float32(scale) * (d * v), eigenvalues), jnp.zeros(n))
+    found = top_eigs(one, jax.random.key(0), check_symmetry=True)
+    assert int(found.status) == Status.CONVERGED
+    np.testing.assert_allclose(found.values[0], scale, rtol=1e-3)

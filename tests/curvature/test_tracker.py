@@ -145,3 +145,22 @@ def test_parameters_in_a_tree():
     assert float(result.values[0]) == pytest.approx(5, rel=1e-5)
     assert abs(float(result.vectors["b"][0])) == pytest.approx(1, rel=1e-2)
     assert state.vector.shape == (13,)
+
+
+def test_audits_of_negative_eigenvalues_find_nothing_that_was_missed():
+    one = Operator(jax.tree_util.Partial(lambda d, v: d * v, -jnp.linspace(1.0, 2.0, 700)), jnp.zeros(700))
+    tracker = SharpnessTracker(audit_every=1)
+    state = tracker.init(jnp.zeros(700), jax.random.key(0))
+    for _ in range(3):
+        state, found = tracker.update(state, one)
+    np.testing.assert_allclose(found.values[0], -1.0, rtol=1e-3)
+    assert int(state.missed) == 0
+
+
+def test_outside_of_a_program_it_is_compiled_once():
+    matrix = jnp.diag(jnp.linspace(0.0, 1.0, 77))
+    tracker = SharpnessTracker()
+    state, before = tracker.init(jnp.zeros(77), KEY), SharpnessTracker._updated._cache_size()
+    for _ in range(3):
+        state, _ = tracker.update(state, matrix_operator(matrix))
+    assert SharpnessTracker._updated._cache_size() == before + 1

@@ -142,6 +142,13 @@ def test_the_edge_of_single_examples_is_between_two_rates(outcome):
     assert not CLAIMS["c3"].decide(single("exact", {1.98: 0.5, 2.02: 3.0}, whole=1.5))["holds"]
 
 
+def test_the_edge_is_not_read_from_a_rate_that_shrinks_beyond_one_that_does_not():
+    found = single("exact", {1.96: 0.5, 1.98: 3.0, 2.02: 0.5, 2.04: 9.0})
+    assert (value("c1", found), value("c2", found)) == pytest.approx((0.98, 1.02))
+    assert np.isnan(value("c1", single("exact", {1.96: 3.0, 1.98: 0.5})))
+    assert np.isnan(value("c2", single("exact", {1.96: 3.0, 1.98: 0.5})))
+
+
 @pytest.mark.parametrize(
     ("part", "names"), [("relu", ("c4", "c5", "c6", "c7")), ("diagonal", ("c8", "c9", "c10", "c11"))]
 )

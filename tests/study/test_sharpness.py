@@ -69,7 +69,13 @@ def test_a_stored_configuration_is_the_same_run():
         ({"sharpness.tol": 2.0}, r"sharpness\.tol must be in \[1e-6, 1\), got 2.0"),
         ({"sharpness": "fisher"}, "sharpness must be one of"),
         ({"sharpness.evry": 5}, "did you mean 'every'|one of .*every"),
-        ({"sharpness": "preconditioned"}, "sharpness must be hessian for optimizer sgd: .*b2 and eps"),
+        ({"sharpness": "preconditioned"}, "sharpness must be hessian for optimizer sgd: .* adam and adamw"),
+        # Of several kinds of tensors, and by another root.
+        ({"sharpness": "preconditioned", "optimizer": "muon"}, "sharpness must be hessian for optimizer muon"),
+        (
+            {"sharpness": "preconditioned", "optimizer": "schedule_free_adamw"},
+            "sharpness must be hessian for optimizer schedule_free_adamw",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(changes, message):

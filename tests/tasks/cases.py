@@ -71,7 +71,7 @@ TASKS: dict[str, Task] = {
     ),
     "noisy_digits": NoisyDigits(model=MLP(outputs=10, width=7, layers=1), batch_size=50, corruption=0.8, ordering=0.3),
     "noisy_regression": NoisyRegression((2.0, 0.5), 3.0, 0.2, 0.3, samples=93, batch_size=6, chains=4),
-    "orthogonal_regression": OrthogonalRegression(1, samples=7, directions=7, batch_size=3),
+    "orthogonal_regression": OrthogonalRegression(1, samples=7, directions=14, batch_size=3),
     "polynomial_regression": PolynomialRegression(
         2.0, 0.5, directions=3, units=4, samples=7, batch_size=3, data_seed=1
     ),

@@ -168,6 +168,9 @@ SIZES = {
     "random_halfspace": 9,
     "river": 6,
     "tanh_regression": 3,
+    "diagonal_regression": 3,
+    "orthogonal_regression": 3,
+    "relu_regression": 3,
     "text": 8 * 5,
     "two_directions": 7,
 }

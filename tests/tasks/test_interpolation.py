@@ -91,7 +91,7 @@ def test_the_start_of_the_diagonal_network_is_the_zero_function():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OrthogonalRegression(samples=3, directions=4), "task.directions must equal task.samples"),
+        (lambda: OrthogonalRegression(samples=4, directions=3), "task.directions must be at least task.samples"),
         (lambda: DiagonalRegression(samples=0), "task.samples must be an int of at least 1, got 0"),
         (lambda: ReluRegression(batch_size=0), "task.batch_size must be an int of at least 1 or none, got 0"),
         (lambda: ReluRegression(data_seed=-1), "task.data_seed must be an int of at least 0, got -1"),

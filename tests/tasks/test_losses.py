@@ -66,6 +66,21 @@ def tanh_regression(task, params, batch):
     return (0.5 * (outputs - batch[:, 0] ** 2 + 1 - batch[:, 1] * batch[:, 2]) ** 2).mean()
 
 
+def half_squares(outputs_of):
+    """Of a fitted sample's batch: inputs and labels, which are taken as given."""
+
+    def reference(task, params, batch):
+        inputs, labels = (part.astype(np.float64) for part in batch)
+        return ((outputs_of(task, params, inputs) - labels) ** 2).mean() / 2
+
+    return reference
+
+
+def relu_outputs(task, params, inputs):
+    hidden = np.maximum(inputs @ params["input"] / np.sqrt(task.directions), 0)
+    return hidden @ params["readout"] / np.sqrt(task.width)
+
+
 def signed_rows(task, params, batch):
     rows, counts = (part.astype(np.float64) for part in batch)
     return counts @ np.log1p(np.exp(-rows @ params["theta"].astype(np.float64))) / counts.sum()
@@ -85,6 +100,9 @@ REFERENCE |= {
     "two_directions": signed_rows,
     "polynomial_regression": polynomial_regression,
     "tanh_regression": tanh_regression,
+    "diagonal_regression": half_squares(lambda task, params, inputs: inputs @ (params["u"] ** 2 - params["v"] ** 2)),
+    "orthogonal_regression": half_squares(lambda task, params, inputs: inputs @ params["w"]),
+    "relu_regression": half_squares(relu_outputs),
     "continual_digits": digits,
     "mixed_text": text,
     "noisy_digits": digits,
