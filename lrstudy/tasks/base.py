@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, dataclass_transform, runtime_checkable
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy import pytrees
@@ -69,6 +70,20 @@ class Task:
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(frozen=True)(cls)
         pytrees.register(cls, cls.lane_fields)
+
+    def check_least(self, **lowest: int) -> None:
+        """Refuses whole numbers that are too small, or too large for int32; fields that hold arrays are not looked at.
+
+        Args:
+            lowest: field to its least value.
+
+        Raises:
+            ValueError: one is out of range.
+        """
+        for name, least in lowest.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float | np.number) and not least <= value < 2**31:
+                raise ValueError(f"task.{name} must be an int of at least {least}, got {value!r}")
 
     def model_arguments(self) -> Mapping[str, Any]:
         """The fields of the model that this task decides."""

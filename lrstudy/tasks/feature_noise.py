@@ -55,17 +55,13 @@ class FeatureNoise(Task):
         Raises:
             ValueError: one is out of range.
         """
-        for name, lowest in (("samples", 1), ("directions", 3), ("filters", 1), ("batch_size", 1), ("test_samples", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"task.{name} must be an int of at least {lowest}, got {getattr(self, name)!r}")
+        self.check_least(samples=1, directions=3, filters=1, batch_size=1, test_samples=1, data_seed=0)
         for name in ("weak", "strong", "noise", "initial_size"):
             value = getattr(self, name)
             if isinstance(value, float) and not 0 < value < np.inf:
                 raise ValueError(f"task.{name} must be a finite positive number, got {value!r}")
         if isinstance(self.share, float) and not 0 <= self.share <= 1:
             raise ValueError(f"task.share must be in [0, 1], got {self.share!r}")
-        if isinstance(self.data_seed, int) and not 0 <= self.data_seed < 2**31:
-            raise ValueError(f"task.data_seed must be an int of at least 0, got {self.data_seed!r}")
 
     def tokens_per_step(self) -> int:
         """Examples of a batch."""

@@ -40,13 +40,9 @@ class Interpolation(Task):
         Raises:
             ValueError: one is out of range.
         """
-        for name in ("samples", "directions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"task.{name} must be an int of at least 1, got {getattr(self, name)!r}")
+        self.check_least(samples=1, directions=1, data_seed=0)
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"task.batch_size must be an int of at least 1 or none, got {self.batch_size!r}")
-        if isinstance(self.data_seed, int) and not 0 <= self.data_seed < 2**31:
-            raise ValueError(f"task.data_seed must be an int of at least 0, got {self.data_seed!r}")
 
     def tokens_per_step(self) -> int:
         """Examples in a batch."""

@@ -65,9 +65,7 @@ class PolynomialRegression(Task):
             raise ValueError(f"task.alpha must be a finite positive number, got {self.alpha!r}")
         if not 0 <= self.eps < math.inf:
             raise ValueError(f"task.eps must be a finite number of at least 0, got {self.eps!r}")
-        for name, lowest in (("directions", 1), ("units", 1), ("samples", 1), ("data_seed", 0)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"task.{name} must be an int of at least {lowest}, got {getattr(self, name)!r}")
+        self.check_least(directions=1, units=1, samples=1, data_seed=0)
         if self.batch_size is not None and not 1 <= self.batch_size <= self.samples:
             raise ValueError(f"task.batch_size must be in [1, samples] or none, got {self.batch_size!r}")
 

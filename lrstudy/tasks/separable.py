@@ -132,13 +132,9 @@ class RandomHalfspace(Separable):
         Raises:
             ValueError: one is out of range.
         """
-        for name in ("examples", "features"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"task.{name} must be an int of at least 1, got {getattr(self, name)!r}")
+        self.check_least(examples=1, features=1, data_seed=0)
         if isinstance(self.gap, float) and not 0 < self.gap < np.inf:
             raise ValueError(f"task.gap must be a finite positive number, got {self.gap!r}")
-        if isinstance(self.data_seed, int) and not 0 <= self.data_seed < 2**31:
-            raise ValueError(f"task.data_seed must be an int of at least 0, got {self.data_seed!r}")
 
     def tokens_per_step(self) -> int:
         """All examples."""

@@ -62,9 +62,7 @@ class TanhRegression(Task):
         for name in ("gamma", "branch_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"task.{name} must be a finite positive number, got {getattr(self, name)!r}")
-        for name, lowest in (("width", 1), ("layers", 0), ("directions", 3), ("samples", 1), ("test_samples", 1)):
-            if getattr(self, name) < lowest:
-                raise ValueError(f"task.{name} must be an int of at least {lowest}, got {getattr(self, name)!r}")
+        self.check_least(width=1, layers=0, directions=3, samples=1, test_samples=1)
         if self.batch_size is not None and not 1 <= self.batch_size <= self.samples:
             raise ValueError(f"task.batch_size must be in [1, samples] or none, got {self.batch_size!r}")
 
