@@ -73,7 +73,8 @@ def norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
 
     The scale is a power of two, so that the result is what it would be without it.
     """
-    largest = jnp.max(jnp.abs(vector), initial=0)
+    largest, info = jnp.max(jnp.abs(vector), initial=0), jnp.finfo(vector.dtype)
     _, exponent = jnp.frexp(largest)
-    scale = jnp.ldexp(jnp.ones_like(largest), jnp.where((largest > 0) & jnp.isfinite(largest), exponent, 0))
+    exponent = jnp.where((largest > 0) & jnp.isfinite(largest), exponent - 1, 0)
+    scale = jnp.ldexp(jnp.ones_like(largest), jnp.clip(exponent, int(info.minexp), int(info.maxexp) - 1))
     return scale * jnp.linalg.norm(vector / scale)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrstudy.curvature import Operator, Status, lanczos, top_eigs
+from lrstudy.curvature.vectors import norm
 from tests.curvature.problems import (
     KEY,
     matrix_operator,
@@ -174,3 +175,10 @@ def test_the_size_of_the_operator_does_not_matter(scale, n):
     found = top_eigs(one, jax.random.key(0), check_symmetry=True)
     assert int(found.status) == Status.CONVERGED
     np.testing.assert_allclose(found.values[0], scale, rtol=1e-3)
+
+
+@pytest.mark.parametrize("largest", [0.0, 2e-38, 1e-20, 3.0, 1e20, 3e38, np.inf, np.nan])
+def test_a_length_is_a_float_wherever_there_is_one(largest):
+    vector = jnp.asarray([0.5, -1.0], jnp.float32) * jnp.float32(largest)
+    expected = np.float32(np.linalg.norm(np.asarray(vector, np.float64)))
+    np.testing.assert_allclose(jax.jit(norm)(vector), expected, rtol=3e-7)
