@@ -193,7 +193,7 @@ EXPERIMENT = Experiment(
         Figure("text", "Transformer on text: learning rate, sharpness (of the loss over four fixed batches) and "
                "Adam's preconditioned sharpness against updates.", ("text",), views.text),
         Figure("spectra", "Density of the Hessian's eigenvalues, by stochastic Lanczos quadrature, of the first "
-               "seed's runs. Dashed: 2 / rate.", ("descent", "text"), views.spectra),
+               "seed's run. Dashed: 2 / rate.", ("descent", "text"), views.spectra),
     ),
     tables=(
         Table("edges", "Whole sample: sharpness over the threshold before training and late, mean over seeds",

@@ -58,28 +58,23 @@ def _loss(task: Interpolation) -> Callable[[Any, Any], jax.Array]:
 
 
 def spectra(context: Context) -> "pd.DataFrame":
-    """The density of the Hessian's eigenvalues before, in the midst of and after training, of the first seed's runs.
+    """The density of the Hessian's eigenvalues in the midst of the training and after it, of one run.
 
-    The Hessian is that of which a run measures the largest eigenvalue; of runs whose preconditioned Hessian is
-    measured there is none here.
+    It is the first whose Hessian is measured along the way, of the first method and seed.
 
     Returns:
-        One row a run, count of updates and point: ``run_id``, ``step``, ``value`` (of the eigenvalues, in units of the
-        loss over squared parameters) and ``density``, whose sum times the spacing is 1.
+        One row a count of updates and point: ``run_id``, ``step``, ``value`` (of the eigenvalues, in units of the loss
+        over squared parameters) and ``density``, whose sum times the spacing is 1.
     """
     import pandas as pd
 
-    tables = []
-    first = context.runs[0].config.seed
-    for run in context.runs:
-        if run.config.seed != first or run.sharpness is None or run.sharpness.name != Sharpness.name:
-            continue
-        measured = _density(run)
-        for step in steps_of(run):
-            context.pause()
-            values, density = measured(context.params(run.run_id, step))
-            row = {"run_id": run.run_id, "step": step, "value": np.asarray(values), "density": np.asarray(density)}
-            tables.append(pd.DataFrame(row))
+    run = next(run for run in context.runs if run.sharpness is not None and run.sharpness.name == Sharpness.name)
+    measured, tables = _density(run), []
+    for step in steps_of(run):
+        context.pause()
+        values, density = measured(context.params(run.run_id, step))
+        row = {"run_id": run.run_id, "step": step, "value": np.asarray(values), "density": np.asarray(density)}
+        tables.append(pd.DataFrame(row))
     return pd.concat(tables, ignore_index=True)
 
 

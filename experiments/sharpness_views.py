@@ -60,7 +60,7 @@ def noise(records: Records) -> "Figure":
     first, *rest = axes[0]
     for single, label, colour in _ways():
         found = measures.growth(records, "exact", single=single)
-        _lines(first, found.set_index(found.index * measures.EXACT_TRACE / 2), label, colour)
+        _lines(first, found.set_index(found.index * measures.exact_trace(records) / 2), label, colour)
     first.axvline(1, **_THRESHOLD)
     first.axhline(1, color="black", linewidth=0.5)
     first.set(xlabel="rate x trace / 2", ylabel="loss after training over before", yscale="log")
@@ -93,12 +93,7 @@ def above(records: Records) -> "Figure":
     axes[0, 1].axhline(2, **_THRESHOLD)
     last = axes[0, 2]
     for warmup, label, colour in ((True, "with warmup", COLOURS[2]), (False, "without", COLOURS[3])):
-        try:
-            frame = measures.warmed(records, warmup=warmup)
-        except StudyError:
-            continue
-        if len(frame):
-            _lines(last, frame, f"large rate, {label}", colour)
+        _lines(last, measures.warmed(records, warmup=warmup), f"large rate, {label}", colour)
     frame = measures.warmed(records, warmup=True)
     top = 1.2 * float(np.nanmax(frame.to_numpy(float)))
     with np.errstate(divide="ignore"):
@@ -135,15 +130,11 @@ def text(records: Records) -> "Figure":
 def spectra(records: Records) -> "Figure":
     """Densities of eigenvalues: of descent in the midst of training and after, on text before the decay and after."""
     figure, axes = panels(1, 2, width=9.0, height=3.2)
+    method = measures.METHODS[0]
     for axis, part in zip(axes[0], ("descent", "text"), strict=True):
-        table = spectrum(records, part)
-        method = measures.METHODS[0]
-        own = records.part(part)
         if part == "descent":
-            own = own.chosen(method.of(own.runs))
             axis.axvline(method.threshold / (method.rate * measures.GAMMA**2), **_THRESHOLD)
-        table = table[table["run_id"].isin(own.runs["run_id"])]
-        for (step, rows), colour in zip(table.groupby("step"), COLOURS, strict=False):
+        for (step, rows), colour in zip(spectrum(records, part).groupby("step"), COLOURS, strict=False):
             shown = rows["density"].to_numpy(float)
             shown = np.where(shown > _FLOOR * shown.max(), shown, np.nan)
             axis.plot(rows["value"], shown, color=colour, linewidth=1.3, label=f"{step} updates")

@@ -121,7 +121,7 @@ def test_adams_levels_are_the_extremes_over_the_rates():
     assert (value("b1", records), value("b2", records)) == pytest.approx((37.0, 38.5))
 
 
-def single(part, growths, whole=0.1, outcome="ok"):
+def single(part, growths, whole=0.1, outcome="ok", trace=1.0):
     cells = []
     for size in (1, None):
         for rate, growth in growths.items():
@@ -130,7 +130,11 @@ def single(part, growths, whole=0.1, outcome="ok"):
                 final = (growth if size == 1 else whole) * 4.0
                 state = outcome if size == 1 and growth > 1 else "ok"
                 cells.append(
-                    ({**columns, "outcome": state}, {"sample_loss": final}, {"sample_loss": {0: 4.0, 50: 9.0}})
+                    (
+                        {**columns, "outcome": state},
+                        {"sample_loss": final},
+                        {"sample_loss": {0: 4.0, 50: 9.0}, "tangent_trace": {0: trace}},
+                    )
                 )
     return records_of(part, cells)
 
@@ -140,6 +144,9 @@ def test_the_edge_of_single_examples_is_between_two_rates(outcome):
     found = single("exact", {1.98: 0.5, 2.02: 3.0, 2.04: 9.0}, outcome=outcome)
     assert (value("c1", found), value("c2", found), value("c3", found)) == pytest.approx((0.99, 1.01, 0.1))
     assert not CLAIMS["c3"].decide(single("exact", {1.98: 0.5, 2.02: 3.0}, whole=1.5))["holds"]
+    # The rates are taken over that of the recorded trace.
+    halved = single("exact", {1.98: 0.5, 2.02: 3.0}, trace=0.5)
+    assert (value("c1", halved), value("c2", halved)) == pytest.approx((0.495, 0.505))
 
 
 def test_the_edge_is_not_read_from_a_rate_that_shrinks_beyond_one_that_does_not():
