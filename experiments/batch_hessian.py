@@ -119,8 +119,8 @@ EXPERIMENT = Experiment(
         Figure(
             "eigenvalues",
             "Digits, trained perceptron. Left: largest eigenvalue against the batch size (examples), dotted: that of "
-            "all data. Right: its excess over that of all data against b' (examples), with the line fitted in the "
-            f"range where the slope is claimed. {_BAND}.",
+            "all data. Right: its excess over the batch's curvature along the leading direction of all data, against "
+            f"b' (examples), with the line fitted in the range where the slope is claimed. {_BAND}.",
             ("trained",),
             views.eigenvalues,
         ),

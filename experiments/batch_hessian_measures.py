@@ -53,16 +53,21 @@ def full(records: Records, curvature: str) -> "pd.Series":
     return table_of(records, curvature).groupby("seed")["full"].first()
 
 
-def excess(records: Records, curvature: str) -> "pd.DataFrame":
+def excess(records: Records, curvature: str, *, over: str = "along") -> "pd.DataFrame":
     """How far the largest eigenvalue of batches is above that of all data: size (index) by seed.
 
     Of a batch, its largest eigenvalue less its curvature in the leading direction of all data is taken: over batches
     drawn at random that curvature is the eigenvalue of all data in the mean, and taking it from the same batch removes
     most of the noise. Batches that hold what a partition left over do not count.
+
+    Args:
+        records: of the study.
+        curvature: whose.
+        over: ``along``, that curvature; ``full``: the eigenvalue of all data itself, of the same mean and noisier.
     """
     table = table_of(records, curvature)
     own = table[table["examples"] == table["size"]]
-    return (own["value"] - own["along"]).groupby([own["size"], own["seed"]]).mean().unstack("seed")
+    return (own["value"] - own[over]).groupby([own["size"], own["seed"]]).mean().unstack("seed")
 
 
 def eigenvalues(records: Records, curvature: str) -> "pd.DataFrame":
@@ -77,9 +82,9 @@ def effective(sizes: Sequence[int] | np.ndarray, examples: int) -> np.ndarray:
         return chosen / (1 - chosen / examples)
 
 
-def fitted(records: Records, curvature: str) -> np.ndarray:
-    """Slope and intercept of log excess against log b' over ``SPIKED``, by seed: shape (2, seeds)."""
-    found = excess(records, curvature)
+def fitted(records: Records, curvature: str, *, over: str = "along") -> np.ndarray:
+    """Slope and intercept of log ``excess`` against log b' over ``SPIKED``, by seed: shape (2, seeds)."""
+    found = excess(records, curvature, over=over)
     own = found.loc[SPIKED[0] : SPIKED[1]]
     if len(own) < 2:
         raise StudyError(f"fewer than two batch sizes were measured between {SPIKED[0]} and {SPIKED[1]}")
@@ -88,9 +93,9 @@ def fitted(records: Records, curvature: str) -> np.ndarray:
     return np.polyfit(np.log(effective(own.index.to_numpy(), int(found.index.max()))), heights, 1)
 
 
-def slope(curvature: str) -> Measure:
-    """The slope of log excess against log b'."""
-    return lambda records: mean_interval(fitted(records, curvature)[0])
+def slope(curvature: str, *, over: str = "along") -> Measure:
+    """The slope of log ``excess`` against log b'."""
+    return lambda records: mean_interval(fitted(records, curvature, over=over)[0])
 
 
 def full_error(curvature: str) -> Measure:

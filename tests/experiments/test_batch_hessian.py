@@ -45,6 +45,7 @@ def test_thresholds_are_those_of_the_study():
     curvature = [(">=", -1.15), ("<=", -0.85), ("<=", 1e-5), (">=", 1), (">", 1)]
     expected = {
         **{f"a{i}": limits for i, limits in enumerate(2 * curvature, start=1)},
+        "a11": (">=", -1.15), "a12": ("<=", -0.85),
         "b1": (">=", 0.85), "b2": ("<=", 1.15), "b3": ("<", 0.5), "b4": (">=", 0.85),
         "b5": (">=", 0.85), "b6": ("<=", 1.15), "b7": ("<=", 0.1),
         "c1": (">=", 0.35), "c2": ("<=", 0.65), "c3": ("<", 0.5), "c4": (">", 0),
@@ -112,6 +113,14 @@ def test_the_excess_is_taken_from_the_same_batch():
     # The mean of all seeds' curvature along is not that of all data, by the odd batch of a partition.
     values = measures.eigenvalues(eigenvalues(), HESSIAN)
     np.testing.assert_allclose(values.loc[64], [10 + found.loc[64, 1], 20 + found.loc[64, 2]])
+
+
+def test_the_plain_difference_sees_the_scatter_that_the_excess_does_not():
+    """Of one seed, in which an odd batch of a partition raises the mean by three over the number of batches."""
+    found = measures.excess(eigenvalues(), HESSIAN, over="full")
+    plain, whole = found.loc[64], EXAMPLES // 64
+    np.testing.assert_allclose(plain, 50 * (1 - 64 / EXAMPLES) / 64 + 3 * (whole % 2) / whole)
+    assert value("a11", eigenvalues()) == value("a12", eigenvalues()) != value("a1", eigenvalues())
 
 
 def test_what_is_not_so_does_not_hold():
