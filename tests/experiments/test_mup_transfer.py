@@ -308,4 +308,4 @@ def test_the_cpu_preset_is_the_specified_sweep():
 def test_the_smoke_preset_runs_end_to_end(tmp_path):
     """Every part, probe, figure and table, at sizes that decide nothing."""
     run = tmp_path / "run"
-    smoke_run(study.EXPERIMENT, run)
+    assert set(smoke_run(study.EXPERIMENT, run)) == {claim.claim_id for claim in study.EXPERIMENT.claims}
