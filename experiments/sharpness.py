@@ -179,8 +179,8 @@ EXPERIMENT = Experiment(
     probes=(
         Probe("relu_traces", "relu", probes.traces),
         Probe("diagonal_traces", "diagonal", probes.traces),
-        Probe("descent_spectra", "descent", probes.spectra),
-        Probe("text_spectra", "text", probes.spectra),
+        Probe("descent_spectrum", "descent", probes.spectra),
+        Probe("text_spectrum", "text", probes.spectra),
     ),
     figures=(
         Figure("edge", "Sharpness over the optimizer's threshold, and rate times Adam's preconditioned sharpness, "

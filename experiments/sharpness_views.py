@@ -151,7 +151,7 @@ def spectrum(records: Records, part: str) -> "pd.DataFrame":
     Raises:
         StudyError: it has not been probed.
     """
-    name = f"{part}_spectra"
+    name = f"{part}_spectrum"
     if name not in records.probes:
         raise StudyError(f"part {part} has not been probed")
     return records.probes[name]

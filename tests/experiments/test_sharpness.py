@@ -248,7 +248,7 @@ def test_the_smoke_preset_runs_end_to_end(tmp_path):
     # What holds at any size: the threshold of orthogonal examples, and a start above the edge.
     for name in ("c3", "d1"):
         assert entries[name]["holds"], entries[name]
-    spectra = pd.concat([pd.read_parquet(path) for path in (run / "probes").glob("*_spectra-*.parquet")])
+    spectra = pd.concat([pd.read_parquet(path) for path in (run / "probes").glob("*_spectrum-*.parquet")])
     for _, rows in spectra.groupby(["run_id", "step"]):
         spacing = rows["value"].diff().dropna().mean()
         assert rows["density"].sum() * spacing == pytest.approx(1, rel=1e-4)
