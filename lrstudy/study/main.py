@@ -145,7 +145,12 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}
     files = (workdir.report, workdir.claims, workdir.runs)
-    if not launch.missing() and read_json(workdir.plan) == concluded and all(path.is_file() for path in files):
+    if (
+        not launch.missing()
+        and not launch.unprobed()
+        and read_json(workdir.plan) == concluded
+        and all(path.is_file() for path in files)
+    ):
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     with StopRequest() as stop:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from lrstudy.study import records as records_lib
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.plan import Group, Plan
-from lrstudy.study.probes import Context, digest
+from lrstudy.study.probes import Context, Probe, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
@@ -152,11 +153,8 @@ class Launch:
 
     def _probe(self, part: str, stop: StopRequest) -> None:
         """Runs the part's probes if they have not been run on exactly these runs."""
-        for probe in self.experiment.probes:
-            ids = self.plan.parts.get(part, ())
-            path = self.workdir.probes / f"{probe.name}-{digest(ids)}.parquet"
-            if probe.part != part or path.exists() or not self._finished((part,)):
-                continue
+        ids = self.plan.parts.get(part, ())
+        for probe in (probe for probe in self.unprobed() if probe.part == part):
             runs = [run for run_id, run in self.plan.runs().items() if run_id in ids]
             context = Context(
                 runs,
@@ -165,7 +163,15 @@ class Launch:
                 self.workdir.probes / probe.name,
                 functools.partial(_leave_if_asked, stop),
             )
-            write_table(path, probe.measure(context))
+            write_table(self._table_of(probe), probe.measure(context))
+
+    def unprobed(self) -> list[Probe]:
+        """The probes whose part is finished and that have no table of exactly its runs."""
+        ready = (probe for probe in self.experiment.probes if probe.part in self.plan.parts)
+        return [probe for probe in ready if not self._table_of(probe).exists() and self._finished((probe.part,))]
+
+    def _table_of(self, probe: Probe) -> Path:
+        return self.workdir.probes / f"{probe.name}-{digest(self.plan.parts[probe.part])}.parquet"
 
     def _params(self, stop: StopRequest, run_id: str, step: int) -> Any:
         group = self._home(run_id)

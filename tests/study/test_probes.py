@@ -3,11 +3,13 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig, resolve
-from lrstudy.study.probes import Context, checkpoints, merge_evaluator
+from lrstudy.study.probes import Context, Probe, checkpoints, merge_evaluator
+from tests.study.studies import launch, study
 
 BASE = RunConfig(
     task=choice("task", "quadratic", eigenvalues=(1.0, 0.5, 2.0), chains=4),
@@ -52,3 +54,21 @@ def test_merges_are_evaluated_by_each_runs_own_task():
         merged = weights @ np.asarray([2.0, 6.0]) * float(trees[0]["position"][0, 0] / 2)
         # Whole numbers and quarters: exact in float32.
         assert measured.tolist() == pytest.approx((0.5 * sum(own.task.eigenvalues) * merged**2).tolist(), rel=1e-7)
+
+
+def test_a_table_that_is_gone_is_made_again(tmp_path):
+    asked = []
+
+    def measured(context):
+        asked.append(len(context.runs))
+        return pd.DataFrame({"run_id": [run.run_id for run in context.runs]})
+
+    experiment = study(probes=(Probe("seen", "", measured), Probe("other", "absent", measured)))
+    own = launch(tmp_path, experiment=experiment)
+    assert (asked, own.unprobed()) == ([6], [])
+    (path,) = (tmp_path / "probes").glob("seen-*.parquet")
+    path.unlink()
+    assert [probe.name for probe in own.unprobed()] == ["seen"]
+    again = launch(tmp_path, experiment=experiment, begun=None)
+    assert (asked, again.unprobed()) == ([6, 6], [])
+    assert path.is_file()
