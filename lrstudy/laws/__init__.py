@@ -1,0 +1,1 @@
+"""Loss curves -> fitted laws -> predictions, better schedules and when to stop."""
