@@ -1,0 +1,174 @@
+"""A law fitted to a sample: the best of many starts, how well it fits, and how far its parameters are known."""
+
+import dataclasses
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrstudy.laws.errors import LawError, fail
+from lrstudy.laws.law import Law, Sample
+from lrstudy.laws.scores import average, scores
+from lrstudy.laws.solver import HUBER, MOST_CALLS, Solved, solve
+
+L = TypeVar("L", bound=Any)
+
+LEVEL = 0.95
+"""Of intervals."""
+
+CLOSE = 1.1
+"""Times the best objective: what counts as about as good."""
+
+FOLLOWED = 8
+"""The best starts, which are followed to the solver's tolerance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit(Generic[L]):
+    """A fitted law.
+
+    Attributes:
+        law: with the parameters found.
+        metrics: averages over the runs that it was fitted to of ``r2``, ``mae``, ``relative_error`` and ``worst_error``
+            (see ``scores``), and ``objective``, the sum of Huber losses of the log losses.
+        intervals: parameter name to the ends of its 95% bootstrap interval; NaN where none was drawn or it was held.
+        identified: parameter name to whether its interval is narrower than its value and than the refits' median;
+            where it is not, the data do not say what the parameter is, though the law may predict well.
+        converged: whether the solver met its tolerance at the parameters found. Along a valley of parameters that the
+            data do not tell apart it may not.
+        agreeing: share of the starts that came within 10% of the best objective in 20 iterations.
+    """
+
+    law: L
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    identified: dict[str, bool]
+    converged: bool
+    agreeing: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a law is fitted.
+
+    Attributes:
+        starts: how many, batched in one program.
+        converge: whether all parameters are fitted to the solver's tolerance. Otherwise it is stopped early: those
+            with an anchor stay there, and a start has 20 iterations.
+        key: of the starts and resamples: a JAX key, an int, or None for 0.
+        resamples: of the bootstrap; 0: no intervals.
+
+    Raises:
+        LawError: for a bad value.
+    """
+
+    starts: int = 64
+    converge: bool = True
+    key: Any = None
+    resamples: int = 192
+
+    def __post_init__(self) -> None:
+        for name, least in (("starts", 1), ("resamples", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                fail("fit", name, f"an int of at least {least}", value)
+
+    def generator(self) -> np.random.Generator:
+        """Random numbers from the key."""
+        key = 0 if self.key is None else self.key
+        if isinstance(key, jax.Array):
+            data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+            key = np.asarray(data).ravel().tolist()
+        return np.random.default_rng(key)
+
+
+def fit_sample(law: L, sample: Sample, settings: Settings) -> Fit[L]:
+    """Fits a law's parameters to a sample.
+
+    The sum over rows of the Huber loss of ``log predicted - log loss`` is minimised from many starts.
+
+    Args:
+        law: whose settings hold.
+        sample: rows and losses.
+        settings: how.
+
+    Raises:
+        LawError: fewer rows than parameters, or no start led anywhere.
+    """
+    count, wanted = len(sample.losses), len(law.parameters)
+    if count < wanted:
+        raise LawError(f"{type(law).__name__}: a fit of {wanted} parameters needs as many rows, got {count}")
+    rng = settings.generator()
+    starts = law.starts(rng, settings.starts, sample)
+    if settings.converge:
+        solved = solve(law, sample, starts)
+        finals = solve(law, sample, solved.best(FOLLOWED).values, calls=MOST_CALLS)
+    else:
+        starts |= {p.name: np.full(settings.starts, p.anchor) for p in law.parameters if p.anchor is not None}
+        solved = solve(law, sample, starts, held=True)
+        finals = solved
+    if not np.isfinite(solved.objective).any():
+        raise LawError(f"{type(law).__name__}: no start led to finite losses")
+    best = finals.best(1)
+    found = law.with_values({name: float(values[0]) for name, values in best.values.items()})
+    intervals, identified = _intervals(found, sample, settings, solved, rng)
+    return Fit(
+        found,
+        _metrics(found, sample),
+        intervals,
+        identified,
+        bool(best.converged[0]),
+        float(np.mean(solved.objective <= CLOSE * best.objective[0])),
+    )
+
+
+def _metrics(law: Law, sample: Sample) -> dict[str, float]:
+    predicted = np.asarray(law.formula(sample.rows))
+    each = [scores(predicted[sample.runs == run], sample.losses[sample.runs == run]) for run in np.unique(sample.runs)]
+    error = np.abs(np.log(predicted) - np.log(sample.losses))
+    huber = np.where(error <= HUBER, error**2 / 2, HUBER * (error - HUBER / 2))
+    return {**average(each), "objective": float(huber.sum())}
+
+
+def _intervals(
+    law: Law, sample: Sample, settings: Settings, begun: Solved, rng: np.random.Generator
+) -> tuple[dict[str, tuple[float, float]], dict[str, bool]]:
+    """Percentiles of refits to the law's losses with its own errors, whose signs are drawn anew.
+
+    Neighbouring losses of a run err alike and early ones more than late ones, so errors stay where they are and blocks
+    of the root of the run's length share a sign (block wild bootstrap; Shao 2010, The Dependent Wild Bootstrap). What
+    differs between runs and the curves do not show is not in it. Refits begin at the ends of all starts that were
+    about as good as the best, so that parameters which the data do not tell apart spread along their valley; an
+    interval reaches to the value found where that lies outside.
+    """
+    free = [p.name for p in law.parameters if settings.converge or p.anchor is None]
+    intervals = {p.name: (float("nan"), float("nan")) for p in law.parameters}
+    identified = dict.fromkeys(intervals, False)
+    if not settings.resamples:
+        return intervals, identified
+    fitted = np.log(np.asarray(law.formula(sample.rows)))
+    errors = np.log(sample.losses) - fitted
+    targets = fitted + np.stack([errors * _signs(sample, rng) for _ in range(settings.resamples)])
+    close = begun.best(int((begun.objective <= CLOSE * begun.objective.min()).sum()))
+    places = np.arange(settings.resamples) % len(close.objective)
+    starts = {name: values[places] for name, values in close.values.items()}
+    solved = solve(law, sample, starts, targets, held=not settings.converge)
+    kept = np.isfinite(solved.objective)
+    for name in free:
+        value = law.values[name]
+        low, median, high = np.percentile(solved.values[name][kept], (50 * (1 - LEVEL), 50, 50 * (1 + LEVEL))).tolist()
+        intervals[name] = min(low, value), max(high, value)
+        identified[name] = intervals[name][1] - intervals[name][0] <= min(abs(value), abs(median))
+    return intervals, identified
+
+
+def _signs(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    """1 or -1 for every row: alike in blocks of a run, whose borders are drawn too; row by row where they are independent."""
+    signs = np.empty(len(sample.losses))
+    for run in np.unique(sample.runs):
+        mine = np.flatnonzero(sample.runs == run)
+        block = 1 if sample.independent else max(1, round(np.sqrt(len(mine))))
+        blocks = (np.arange(len(mine)) + rng.integers(block)) // block
+        signs[mine] = rng.choice([-1.0, 1.0], size=blocks[-1] + 1)[blocks]
+    return signs

@@ -1,0 +1,73 @@
+"""The Power scheduler's law: the best rate in proportion to the batch, and a power of the tokens."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from lrstudy.laws.fit import Fit, Settings
+from lrstudy.laws.hyperparameter_fit import fit_with_bootstrap
+from lrstudy.laws.log_linear import fit_powers
+from lrstudy.laws.scores import scores
+from lrstudy.laws.size_law import positive, run_columns
+
+COLUMNS = ("batch", "tokens", "lr")
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLearningRate:
+    """``rate = batch a tokens^b`` (Shen et al. 2024, arXiv:2408.13359): the best peak of a WSD run.
+
+    The defaults are its fit to models of 36M parameters and around it, with batches in sequences of 4,096 tokens.
+
+    Attributes:
+        a: factor.
+        b: exponent of the run's tokens.
+    """
+
+    a: float = 4.6
+    b: float = -0.51
+
+    def predict(self, batch: Any, tokens: Any) -> np.ndarray:
+        """The best rates, broadcast against each other.
+
+        Args:
+            batch: sequences of an update.
+            tokens: of the run.
+
+        Raises:
+            LawError: for what is not positive.
+        """
+        return (
+            positive("PowerLearningRate", "batch", batch)
+            * self.a
+            * positive("PowerLearningRate", "tokens", tokens) ** self.b
+        )
+
+    @classmethod
+    def fit(cls, runs: Any, *, key: Any = None, resamples: int = 1000) -> Fit[Self]:
+        """Fits the law to the best rates of several batches and lengths.
+
+        Args:
+            runs: a data frame or mapping with the columns batch, tokens, lr: one row for each batch and length.
+            key: of the bootstrap.
+            resamples: of the bootstrap.
+
+        Returns:
+            The law, with the scores of its log rates as metrics.
+
+        Raises:
+            LawError: a bad column; or runs that differ too little.
+        """
+        rows = run_columns("PowerLearningRate", runs, COLUMNS)
+
+        def score(law: Any) -> dict[str, float]:
+            return scores(np.log(law.predict(rows["batch"], rows["tokens"])), np.log(rows["lr"]))
+
+        return fit_with_bootstrap(cls._of, rows, ("a", "b"), score, Settings(1, key=key, resamples=resamples))
+
+    @classmethod
+    def _of(cls, rows: Mapping[str, np.ndarray]) -> Self:
+        factor, exponent = fit_powers("PowerLearningRate", rows["lr"] / rows["batch"], rows["tokens"])
+        return cls(float(np.exp(factor)), float(exponent))
