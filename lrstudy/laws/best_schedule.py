@@ -64,9 +64,8 @@ def best_schedule(
     idle = int((rates < NOTHING * peak).sum())
     if idle > max(2, MOST_IDLE * total_steps):
         raise LawError(
-            f"best_schedule: {type(law).__name__} wants {idle} of {total_steps} updates at no rate, which train
-            nothing; " "the law does not hold there: give a lowest rate (end=...), or use a law that knows what a drop
-            takes"
+            f"best_schedule: {type(law).__name__} wants {idle} of {total_steps} updates at no rate, which train "
+            "nothing; the law does not hold there: give a lowest rate (end=...), or use a law that knows what a drop takes"
         )
     warmup = peak * np.arange(warmup_steps) / max(warmup_steps, 1)
     return Tabulated(np.concatenate([warmup, rates, [end]]))

@@ -164,7 +164,7 @@ def _intervals(
 
 
 def _signs(sample: Sample, rng: np.random.Generator) -> np.ndarray:
-    """1 or -1 for every row: alike in blocks of a run, whose borders are drawn too; row by row where they are independent."""
+    """1 or -1 for every row: alike in blocks of a run, whose borders are drawn; row by row where rows are independent."""
     signs = np.empty(len(sample.losses))
     for run in np.unique(sample.runs):
         mine = np.flatnonzero(sample.runs == run)

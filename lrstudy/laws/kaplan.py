@@ -109,8 +109,7 @@ class KaplanStepsLaw(SizeLaw):
         }
 
     def trajectory(self, N: Any, S: Any, batch: Any, critical: CriticalBatch) -> np.ndarray:
-        """The losses after S updates with any batch (arXiv:2403.06563): those of ``S / (1 + B_crit(L) / batch)``
-        updates.
+        """The losses after S updates with any batch (arXiv:2403.06563): of ``S / (1 + B_crit(L) / batch)`` best ones.
 
         The loss stands on both sides; it is found by bisection.
 
