@@ -15,7 +15,7 @@ from lrstudy.schedules import Tabulated
 KNOTS = 64
 """Between which the rate is linear, evenly spaced; as many more lie ever closer to the end."""
 
-ITERATIONS = 2_000
+ITERATIONS = 300
 NOTHING = 1e-3
 """Of the peak: a rate below this moves nothing."""
 
@@ -65,7 +65,7 @@ def best_schedule(
     if idle > max(2, MOST_IDLE * total_steps):
         raise LawError(
             f"best_schedule: {type(law).__name__} wants {idle} of {total_steps} updates at no rate, which train "
-            "nothing; the law does not hold there: give a lowest rate (end=...), or use a law that knows what a drop takes"
+            "nothing; the law does not hold there: give a lowest rate (end=...), or a law that knows what a drop takes"
         )
     warmup = peak * np.arange(warmup_steps) / max(warmup_steps, 1)
     return Tabulated(np.concatenate([warmup, rates, [end]]))

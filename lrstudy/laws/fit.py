@@ -134,26 +134,23 @@ def _metrics(law: Law, sample: Sample) -> dict[str, float]:
 def _intervals(
     law: Law, sample: Sample, settings: Settings, begun: Solved, rng: np.random.Generator
 ) -> tuple[dict[str, tuple[float, float]], dict[str, bool]]:
-    """Percentiles of refits to the law's losses with its own errors, whose signs are drawn anew.
+    """Percentiles of refits to rows drawn with replacement.
 
-    Neighbouring losses of a run err alike and early ones more than late ones, so errors stay where they are and blocks
-    of the root of the run's length share a sign (block wild bootstrap; Shao 2010, The Dependent Wild Bootstrap). What
-    differs between runs and the curves do not show is not in it. Refits begin at the ends of all starts that were
-    about as good as the best, so that parameters which the data do not tell apart spread along their valley; an
-    interval reaches to the value found where that lies outside.
+    Neighbouring losses of a run err alike, so blocks of the root of the run's length are drawn (circular block
+    bootstrap); independent rows are drawn one by one. What differs between runs and the curves do not show is not in
+    it. Refits begin at the ends of all starts that were about as good as the best, so that parameters which the data
+    do not tell apart spread along their valley; an interval reaches to the value found where that lies outside.
     """
     free = [p.name for p in law.parameters if settings.converge or p.anchor is None]
     intervals = {p.name: (float("nan"), float("nan")) for p in law.parameters}
     identified = dict.fromkeys(intervals, False)
     if not settings.resamples:
         return intervals, identified
-    fitted = np.log(np.asarray(law.formula(sample.rows)))
-    errors = np.log(sample.losses) - fitted
-    targets = fitted + np.stack([errors * _signs(sample, rng) for _ in range(settings.resamples)])
+    counts = np.stack([_drawn(sample, rng) for _ in range(settings.resamples)])
     close = begun.best(int((begun.objective <= CLOSE * begun.objective.min()).sum()))
     places = np.arange(settings.resamples) % len(close.objective)
     starts = {name: values[places] for name, values in close.values.items()}
-    solved = solve(law, sample, starts, targets, held=not settings.converge)
+    solved = solve(law, sample, starts, counts, held=not settings.converge)
     kept = np.isfinite(solved.objective)
     for name in free:
         value = law.values[name]
@@ -163,12 +160,13 @@ def _intervals(
     return intervals, identified
 
 
-def _signs(sample: Sample, rng: np.random.Generator) -> np.ndarray:
-    """1 or -1 for every row: alike in blocks of a run, whose borders are drawn; row by row where rows are independent."""
-    signs = np.empty(len(sample.losses))
+def _drawn(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    """How often every row is drawn, shape (n,): of each run as many as it has, in circular blocks."""
+    counts = np.zeros(len(sample.losses))
     for run in np.unique(sample.runs):
         mine = np.flatnonzero(sample.runs == run)
         block = 1 if sample.independent else max(1, round(np.sqrt(len(mine))))
-        blocks = (np.arange(len(mine)) + rng.integers(block)) // block
-        signs[mine] = rng.choice([-1.0, 1.0], size=blocks[-1] + 1)[blocks]
-    return signs
+        firsts = rng.integers(len(mine), size=-(-len(mine) // block))
+        places = (firsts[:, None] + np.arange(block)).ravel()[: len(mine)] % len(mine)
+        counts[mine] = np.bincount(places, minlength=len(mine))
+    return counts

@@ -50,10 +50,10 @@ class Solved(NamedTuple):
 
 
 class _Problem(NamedTuple):
-    """A sample on the device; rows beyond its own have weight 0."""
+    """A sample on the device; rows beyond its own are to count 0 times."""
 
     rows: dict[str, Any]
-    weights: Any
+    log_losses: Any
     least: Any
 
 
@@ -68,7 +68,7 @@ def solve(
     law: Law,
     sample: Sample,
     starts: Mapping[str, np.ndarray],
-    targets: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
     *,
     calls: int = 1,
     held: bool = False,
@@ -79,23 +79,23 @@ def solve(
         law: whose formula; its parameters are of no consequence.
         sample: rows and losses.
         starts: parameter name to shape (starts,).
-        targets: log losses, shape (starts, n), where each start has losses of its own; None: those of the sample.
+        counts: how often each row counts for each start, shape (starts, n); None: once.
         calls: how often the solver goes on for 20 iterations, unless it meets its tolerance before.
         held: whether parameters with an anchor stay where they start.
     """
     points = np.stack([p.free(starts[p.name]) for p in law.parameters], axis=-1)
     holds = np.array([held and p.anchor is not None for p in law.parameters])
     count = len(points)
-    if targets is None:
-        targets = np.broadcast_to(np.log(sample.losses), (count, len(sample.losses)))
+    if counts is None:
+        counts = np.ones((count, len(sample.losses)))
     with double_precision():
         problem = _padded(sample)
-        more = (0, len(problem.weights) - targets.shape[1])
+        more = (0, len(problem.log_losses) - counts.shape[1])
         found = [
             _batch(
                 type(law),
                 points[i : i + _BATCH],
-                np.pad(targets[i : i + _BATCH], [(0, 0), more]),
+                np.pad(counts[i : i + _BATCH], [(0, 0), more]),
                 (holds, problem),
                 calls,
             )
@@ -106,12 +106,12 @@ def solve(
     return Solved(natural, objective, converged)
 
 
-def _batch(cls: type[Law], points: np.ndarray, targets: np.ndarray, data: Any, calls: int) -> tuple[np.ndarray, ...]:
+def _batch(cls: type[Law], points: np.ndarray, counts: np.ndarray, data: Any, calls: int) -> tuple[np.ndarray, ...]:
     """At most ``_BATCH`` starts; the place of missing ones is taken by copies."""
     count = len(points)
     places = np.arange(_BATCH) % count
     found = np.asarray(points[places]), np.full(_BATCH, np.inf), np.zeros(_BATCH, bool)
-    own = jnp.asarray(targets[places])
+    own = jnp.asarray(counts[places])
     for _ in range(calls):
         found = tuple(np.asarray(one) for one in _program(cls)(jnp.asarray(found[0]), own, *data))
         if found[2].all():
@@ -129,30 +129,29 @@ def _padded(sample: Sample) -> _Problem:
             return jax.tree.map(jnp.asarray, padded_drops(rows, strips, count + more - 1))
         return jnp.asarray(np.concatenate([rows, np.repeat(rows[-1:], more, axis=0)]))
 
-    weights = np.concatenate([np.ones(count), np.zeros(more)])
     return _Problem(
         {name: fill(rows) for name, rows in sample.rows.items()},
-        jnp.asarray(weights),
+        fill(np.log(sample.losses)),
         jnp.asarray(1e-3 * sample.losses.min()),
     )
 
 
 @functools.cache
 def _program(cls: type[Law]) -> Any:
-    """One program a law: it takes rows, starts and targets as data."""
+    """One program a law: it takes rows, starts and counts as data."""
     import optimistix
 
     law = cls.unfitted()
     solver = optimistix.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
 
     def residuals(free: Float[Array, " p"], data: tuple[_Problem, Array]) -> Float[Array, " n"]:
-        problem, target = data
+        problem, counts = data
         values = {p.name: p.bounded(free[i]) for i, p in enumerate(law.parameters)}
-        error = _log_loss(law.with_values(values).formula(problem.rows), problem.least) - target
-        return problem.weights * _huber_residual(error)
+        error = _log_loss(law.with_values(values).formula(problem.rows), problem.least) - problem.log_losses
+        return jnp.sqrt(counts) * _huber_residual(error)
 
-    def one(start: Any, target: Any, holds: Any, problem: _Problem) -> tuple[Any, ...]:
-        data = (problem, target)
+    def one(start: Any, counts: Any, holds: Any, problem: _Problem) -> tuple[Any, ...]:
+        data = (problem, counts)
         found = optimistix.least_squares(
             lambda free, data: residuals(jnp.where(holds, start, free), data),
             solver,

@@ -1,0 +1,68 @@
+"""Sums over drops in blocks against sums over every drop."""
+
+import numpy as np
+import pytest
+
+from lrstudy.laws import FunctionalScalingLaw, MultiPowerLaw
+from lrstudy.laws.drops import COARSE, FINE, WIDTH, drop_blocks
+from lrstudy.laws.rate_path import rate_path
+from tests.laws.real_curves import WARMUP, rates
+
+MULTI = MultiPowerLaw(3.15, 0.52, 0.508, 455.0, 1.5, 0.5, 0.5)
+FUNCTIONAL = FunctionalScalingLaw(3.15, 0.52, 0.504, 6.6, 77.0, 950.0, 0.22)
+
+
+def multi_power(law, path, t):
+    """The paper's equation, term by term."""
+    total, k = path.sums, np.arange(1, t + 1)
+    since = total[t] - total[k - 1]
+    brought = 1 - (law.C * path.rates[k] ** -law.gamma * since + 1) ** -law.beta
+    return law.L0 + law.A * total[t] ** -law.alpha - law.B * np.sum(path.drops[k] * brought)
+
+
+def functional(law, path, t):
+    total, i = path.sums, np.arange(1, t + 1)
+    reached = 1 - (1 + law.c4 * (total[t] - total[i])) ** -law.gamma
+    brought = path.drops[i] * (law.c3 + total[i] ** -law.s) * reached
+    return law.L0 + law.c1 * total[t] ** -law.s - law.c2 * np.sum(brought)
+
+
+@pytest.mark.parametrize("name", ["cosine_24000", "wsd_20000_24000", "wsdcon_3", "constant_24000"])
+@pytest.mark.parametrize(
+    ("law", "exact"), [(MULTI, multi_power), (FUNCTIONAL, functional)], ids=["multi", "functional"]
+)
+def test_blocks_give_the_sum_over_all_drops(name, law, exact):
+    schedule = rates(name)
+    path = rate_path(schedule, len(schedule), warmup_steps=WARMUP)
+    steps = np.arange(2_176, len(schedule), 3_997)
+    expected = [exact(law, path, t) for t in steps]
+    # The midpoint rule errs with the square of a block's length: 64 times less with 8 times the blocks.
+    np.testing.assert_allclose(law.predict(schedule, steps=steps, warmup_steps=WARMUP), expected, atol=1e-6)
+    coarse = law.formula(law.rows(path, steps, COARSE))
+    np.testing.assert_allclose(coarse, expected, atol=64 * 1e-6)
+    # And of the last update every drop by itself, exactly; warmup's rates are no drops there.
+    after = path.rates[WARMUP:]
+    alone = rate_path(after, len(after))
+    last = law.formula(law.end_rows(after))
+    np.testing.assert_allclose(last, exact(law, alone, len(after) - 1), rtol=1e-12)
+
+
+def test_a_sudden_drop_is_one_exact_block():
+    schedule = np.concatenate([np.full(500, 1.0), np.full(500, 0.25)])
+    blocks = drop_blocks(rate_path(schedule, 1_000), np.array([100, 500, 900]), FINE)
+    assert blocks.row.tolist() == [1, 2]
+    assert blocks.drop.shape == (2, WIDTH)
+    for row, since in enumerate([0.0, 100.0]):
+        assert np.count_nonzero(blocks.drop[row]) == 1
+        found = [column[row, 0] for column in blocks[1:]]
+        assert found == pytest.approx([0.75, 0.25, 500.25, since])
+
+
+def test_a_rate_that_rises_again_takes_back_what_its_fall_brought():
+    fall = np.concatenate([np.full(300, 1e-3), np.full(300, 1e-4)])
+    back = np.concatenate([fall, np.full(20_000, 1e-3)])
+    flat = np.full(len(back), 1e-3)
+    law = MultiPowerLaw(3.15, 0.0, 0.5, 100.0, 1.5, 0.9, 0.5)
+    low, risen, never = (law.predict(s, steps=[len(s) - 1])[0] for s in (fall, back, flat))
+    assert low < risen - 0.01
+    assert risen == pytest.approx(never, abs=0.02)
