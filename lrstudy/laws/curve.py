@@ -98,9 +98,9 @@ class Curve:
         own = {name: getattr(self, name)[keep] for name in ("steps", "learning_rates", "losses")}
         return dataclasses.replace(self, **own, schedule=self.rates)
 
-    def until(self, step: int) -> Self:
-        """The rows up to a step, it included."""
-        keep = self.steps <= step
+    def between(self, first: int, last: int | None = None) -> Self:
+        """The rows from one step to another, both included; None: to the end."""
+        keep = (self.steps >= first) & (self.steps <= (self.steps[-1] if last is None else last))
         own = {name: getattr(self, name)[keep] for name in ("steps", "learning_rates", "losses")}
         return dataclasses.replace(self, **own)
 

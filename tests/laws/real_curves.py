@@ -1,56 +1,11 @@
-"""The real curves of two model sizes, with the schedules that their authors describe; skipped where there are none."""
+"""The real curves, for tests; skipped where there are none."""
 
-import os
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-from lrstudy.laws import read_curves
-
-WARMUP = 2160
-PEAK, END = 3e-4, 3e-5
-SIZES = ("llama_25m", "llama_100m")
-TRAINED = ("cosine_24000", "constant_24000", "wsdcon_9")
-NAMES = (
-    *("constant_24000", "constant_72000", "cosine_24000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000"),
-    *("wsdcon_3", "wsdcon_9", "wsdcon_18"),
-)
-
-
-def folder():
-    root = Path(os.environ.get("LRSTUDY_DATA", "")) / "loss_curves"
-    if "LRSTUDY_DATA" not in os.environ or not root.is_dir():
-        pytest.skip("LRSTUDY_DATA names no folder with loss_curves")
-    return root
-
-
-def rates(name):
-    """The rate of every update of a run, by its file's name."""
-    kind, *numbers = name.split("_")
-    numbers = [int(n) for n in numbers]
-    if kind == "wsdcon":
-        after = np.full(16_000 - WARMUP, PEAK)
-        after[8_000 - WARMUP :] = numbers[0] * 1e-5
-    elif kind == "constant":
-        after = np.full(numbers[0] - WARMUP, PEAK)
-    elif kind == "cosine":
-        share = np.arange(numbers[0] - WARMUP) / (numbers[0] - WARMUP)
-        after = END + (PEAK - END) * (1 + np.cos(np.pi * share)) / 2
-    else:
-        start, stop = numbers
-        share = np.arange(stop - start) / (stop - start)
-        after = np.full(stop - WARMUP, PEAK)
-        after[start - WARMUP :] = PEAK * (END / PEAK) ** share if kind == "wsd" else PEAK + (END - PEAK) * share
-    return np.concatenate([np.linspace(0, PEAK, WARMUP), after])
+from benchmarks.real_curves import curves_of, folder
 
 
 def real_curves(size):
-    """The nine curves of a size, by name; the row past the end of two of the files is dropped."""
-    schedules = {name: rates(name) for name in NAMES}
-    return read_curves(folder() / size, schedules=schedules, warmup_steps=WARMUP, drop_late=True)
-
-
-def split(curves):
-    """The three curves that are fitted, and the six that are predicted."""
-    return {n: curves[n] for n in TRAINED}, {n: c for n, c in curves.items() if n not in TRAINED}
+    if folder() is None:
+        pytest.skip("LRSTUDY_DATA names no folder with loss_curves")
+    return curves_of(size)

@@ -50,7 +50,8 @@ def test_rates_without_a_schedule_are_interpolated_and_it_is_said():
 def test_rows_of_the_warmup_are_left_out():
     curve = Curve(STEPS, RATES, LOSSES, schedule=SCHEDULE, warmup_steps=10)
     assert curve.after_warmup().steps.tolist() == STEPS[1:].tolist()
-    assert curve.until(50).steps.tolist() == [0, 10, 20, 30, 40, 50]
+    assert curve.between(20, 50).steps.tolist() == [20, 30, 40, 50]
+    assert curve.between(20).steps[-1] == 90
 
 
 def test_warmup_conventions():

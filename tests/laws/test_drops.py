@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.real_curves import WARMUP, rates
 from lrstudy.laws import FunctionalScalingLaw, MultiPowerLaw
 from lrstudy.laws.drops import COARSE, FINE, WIDTH, drop_blocks
 from lrstudy.laws.rate_path import rate_path
-from tests.laws.real_curves import WARMUP, rates
 
 MULTI = MultiPowerLaw(3.15, 0.52, 0.508, 455.0, 1.5, 0.5, 0.5)
 FUNCTIONAL = FunctionalScalingLaw(3.15, 0.52, 0.504, 6.6, 77.0, 950.0, 0.22)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.real_curves import SIZES, TRAINED, split
 from lrstudy.laws import (
     BESIROGLU,
     AnnealingLaw,
@@ -21,7 +22,7 @@ from lrstudy.laws import (
     solver,
 )
 from lrstudy.laws.scores import average
-from tests.laws.real_curves import SIZES, TRAINED, real_curves, split
+from tests.laws.real_curves import real_curves
 
 STEPS = 4_000
 WARM = np.linspace(0, 1e-3, 200)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.real_curves import rates, split
 from lrstudy.laws import (
     BESIROGLU,
     HOFFMANN,
@@ -20,7 +21,7 @@ from lrstudy.laws import (
 from lrstudy.laws.rate_path import rate_path
 from lrstudy.laws.scores import average
 from lrstudy.schedules import Constant, bound
-from tests.laws.real_curves import rates, real_curves, split
+from tests.laws.real_curves import real_curves
 
 # arXiv:2408.11029, figure 2: 594M parameters, highest rate 2e-4.
 FIGURE_2 = AnnealingLaw(2.628, 0.429, 0.550, 0.411)
