@@ -26,7 +26,7 @@ class Curve:
         learning_rates: shape (n,), at those steps.
         losses: shape (n,), above 0.
         schedule: the rate of every update from 0, as a ``Schedule`` or an array; None: interpolated between the logged
-            steps, with a warning, and the first rate held before them.
+            steps, with a warning; before them it is the first, or rises linearly through the warmup.
         warmup_steps: updates of the warmup; rows within it are not fitted.
 
     Raises:
@@ -77,7 +77,7 @@ class Curve:
     def rates(self) -> np.ndarray:
         """The rate of every update up to the last logged one, shape (steps[-1] + 1,)."""
         if self.schedule is None:
-            return interpolated_rates(self.steps, self.learning_rates)
+            return interpolated_rates(self.steps, self.learning_rates, self.warmup_steps)
         return rates_of(self.schedule, int(self.steps[-1]) + 1)
 
     def path(self, warmup: Warmup) -> RatePath:

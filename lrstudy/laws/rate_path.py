@@ -82,14 +82,19 @@ def rates_of(schedule: Any, length: int) -> np.ndarray:
     return rates[:length]
 
 
-def interpolated_rates(steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
-    """Rates of every step from those of some, linear between them; before the first it is the first.
+def interpolated_rates(steps: np.ndarray, learning_rates: np.ndarray, warmup_steps: int) -> np.ndarray:
+    """Rates of every step from those of some, linear between them.
 
-    Warns, as sums and drops of the rates are then guesses.
+    Before the first it is the first, but in a warmup without logged steps, where it rises linearly from 0. Warns, as
+    sums and drops of the rates are then guesses.
     """
     warnings.warn(
         "the rates between the logged steps are interpolated; give the curve its schedule to have them exactly",
         UserWarning,
         stacklevel=3,
     )
-    return np.interp(np.arange(int(steps[-1]) + 1), steps, learning_rates)
+    if 0 < warmup_steps <= steps[0]:
+        known = np.array([0, warmup_steps, *steps]), np.array([0.0, learning_rates[0], *learning_rates])
+    else:
+        known = steps, learning_rates
+    return np.interp(np.arange(int(steps[-1]) + 1), *known)

@@ -114,7 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--curves", type=Path, required=True, help="file or folder of curves")
     parser.add_argument("--fit", required=True, help="names of the curves to fit, comma-separated")
     parser.add_argument("--laws", default="annealing,multi_power", help=f"of {', '.join(LAWS)} (%(default)s)")
-    parser.add_argument("--warmup_steps", type=int, default=0, help="updates of every curve's warmup (%(default)s)")
+    parser.add_argument(
+        "--warmup_steps",
+        type=int,
+        default=0,
+        help="updates of every curve's warmup, linear where no step of it is logged (%(default)s)",
+    )
     parser.add_argument("--warmup", choices=("true", "constant"), default="true", help="its rates (%(default)s)")
     parser.add_argument("--starts", type=int, default=64, help="of every fit (%(default)s)")
     parser.add_argument("--resamples", type=int, default=192, help="of the bootstrap (%(default)s)")

@@ -47,6 +47,14 @@ def test_rates_without_a_schedule_are_interpolated_and_it_is_said():
     np.testing.assert_allclose(rates[15], (RATES[1] + RATES[2]) / 2)
 
 
+def test_an_unlogged_warmup_rises_linearly():
+    curve = Curve(STEPS[2:], RATES[2:], LOSSES[2:], warmup_steps=10)
+    with pytest.warns(UserWarning, match="interpolated"):
+        rates = curve.rates
+    np.testing.assert_allclose(rates[:11], RATES[2] * np.arange(11) / 10)
+    np.testing.assert_allclose(rates[10:21], RATES[2])
+
+
 def test_rows_of_the_warmup_are_left_out():
     curve = Curve(STEPS, RATES, LOSSES, schedule=SCHEDULE, warmup_steps=10)
     assert curve.after_warmup().steps.tolist() == STEPS[1:].tolist()
