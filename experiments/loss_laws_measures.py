@@ -1,7 +1,7 @@
 """What the study of loss laws computes from records: curves, fits, predictions and the schedules that follow."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +31,12 @@ FIRST = 0.1
 
 METRIC = "validation_loss"
 
+DECAYS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""Of the annealing law's momentum, where it is fitted: it forgets after 10 to 1,000 updates."""
+
 LAWS: Mapping[str, Callable[..., Fit[Any]]] = {
     "annealing": AnnealingLaw.fit,
+    "annealing, decay fitted": functools.partial(AnnealingLaw.fit, decay=DECAYS),
     "multi-power": MultiPowerLaw.fit,
     "multi-power, stopped early": functools.partial(MultiPowerLaw.fit, converge=False),
     "functional scaling": FunctionalScalingLaw.fit,
@@ -54,15 +58,20 @@ def name_of(schedule: Schedule, long: bool) -> str:
     return f"{kind.lower()}{to_zero}{'_long' if long else ''}"
 
 
-def curves_of(records: Records) -> dict[str, Curve]:
+def curves_of(records: Records, seeds: Sequence[int] | None = None) -> dict[str, Curve]:
     """The mean curve of every schedule of a part, by name, without the first descent.
+
+    Args:
+        records: of the part.
+        seeds: over which the mean is taken; None: all.
 
     Raises:
         StudyError: a schedule has no finished run.
     """
-    shortest = int(records.runs["steps"].min())
+    runs = records.runs if seeds is None else records.runs[records.runs["seed"].isin(seeds)]
+    shortest = int(runs["steps"].min())
     named: dict[str, list[str]] = {}
-    for run_id, steps in zip(records.runs["run_id"], records.runs["steps"], strict=True):
+    for run_id, steps in zip(runs["run_id"], runs["steps"], strict=True):
         named.setdefault(name_of(records.schedules[run_id], int(steps) > shortest), []).append(run_id)
     found = {name: loss_curve(records.chosen(records.runs["run_id"].isin(ids)), METRIC) for name, ids in named.items()}
     return {name: curve.between(int(FIRST * shortest)) for name, curve in found.items()}
@@ -72,7 +81,7 @@ Frozen = tuple[tuple[str, bytes, bytes, bytes, int], ...]
 """Curves as a key: name, steps, losses, the rate of every update, updates of the warmup."""
 
 
-def fits(curves: Mapping[str, Curve]) -> dict[str, Fit[Any]]:
+def fits(curves: Mapping[str, Curve], resamples: int = 192) -> dict[str, Fit[Any]]:
     """Every law, fitted to the four schedules; claims, figures and tables ask for the same fits, which are made once.
 
     Raises:
@@ -82,18 +91,17 @@ def fits(curves: Mapping[str, Curve]) -> dict[str, Fit[Any]]:
     if missing:
         raise StudyError(f"no run of {missing[0]} has finished")
     trained = [(name, curves[name]) for name in FITTED]
-    return _fits(
-        tuple((n, c.steps.tobytes(), c.losses.tobytes(), c.rates.tobytes(), c.warmup_steps) for n, c in trained)
-    )
+    frozen = tuple((n, c.steps.tobytes(), c.losses.tobytes(), c.rates.tobytes(), c.warmup_steps) for n, c in trained)
+    return {law: _fit(law, frozen, resamples) for law in LAWS}
 
 
-@functools.lru_cache(maxsize=4)
-def _fits(frozen: Frozen) -> dict[str, Fit[Any]]:
+@functools.lru_cache(maxsize=64)
+def _fit(law: str, frozen: Frozen, resamples: int) -> Fit[Any]:
     curves = {}
     for name, *columns, warmup in frozen:
         steps, losses, rates = (np.frombuffer(c, t) for c, t in zip(columns, (np.int64, float, float), strict=True))
         curves[name] = Curve(steps, rates[steps], losses, schedule=rates, warmup_steps=warmup)
-    return {name: fit(curves) for name, fit in LAWS.items()}
+    return LAWS[law](curves, resamples=resamples)
 
 
 def predictions(curves: Mapping[str, Curve]) -> dict[str, dict[str, np.ndarray]]:
@@ -107,10 +115,12 @@ def predictions(curves: Mapping[str, Curve]) -> dict[str, dict[str, np.ndarray]]
     }
 
 
-def held_out(records: Records, law: str) -> dict[str, dict[str, float]]:
-    """Scores of a law on every schedule that it was not fitted to."""
-    curves = curves_of(records.part("curves"))
-    return fits(curves)[law].law.scores({name: curves[name] for name in PREDICTED})
+def held_out(
+    records: Records, law: str, seeds: Sequence[int] | None = None, resamples: int = 192
+) -> dict[str, dict[str, float]]:
+    """Scores of a law on every schedule that it was not fitted to, fitted to and compared with means over seeds."""
+    curves = curves_of(records.part("curves"), seeds)
+    return fits(curves, resamples)[law].law.scores({name: curves[name] for name in PREDICTED})
 
 
 def best_schedules(records: Records, steps: int, peak: float) -> dict[str, tuple[float, ...]]:
