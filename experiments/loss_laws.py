@@ -57,16 +57,17 @@ SCALES: Mapping[str, Scale] = {
 
 def parts(scale: Scale) -> Parts:
     """The curves; what each law thinks best of all schedules; and what people make by hand, on the same seeds."""
-    curves = [_run(scale, name) for name in (*FITTED, *PREDICTED)]
-    hand = [_run(scale, name) for name in measures.HAND_MADE]
+    curves = [run_of(scale, name) for name in (*FITTED, *PREDICTED)]
+    hand = [run_of(scale, name) for name in measures.HAND_MADE]
     return {
-        "curves": Part(_base(scale), [curves, axis("seed", scale.seeds)]),
-        "hand": Part(_base(scale), [hand, axis("seed", scale.deciding)]),
+        "curves": Part(base(scale), [curves, axis("seed", scale.seeds)]),
+        "hand": Part(base(scale), [hand, axis("seed", scale.deciding)]),
         "best": Derived(("curves",), lambda records: _best(scale, records)),
     }
 
 
-def _base(scale: Scale) -> RunConfig:
+def base(scale: Scale) -> RunConfig:
+    """What all runs of the study share."""
     every = scale.steps // 40
     return RunConfig(
         task=choice("task", "text", context=scale.context, batch_size=scale.batch_size),
@@ -80,7 +81,8 @@ def _base(scale: Scale) -> RunConfig:
     )
 
 
-def _run(scale: Scale, name: str) -> Assignment:
+def run_of(scale: Scale, name: str) -> Assignment:
+    """The length and the schedule of a run by its name in ``measures``."""
     return {"steps": scale.steps * measures.LENGTHS.get(name, 1), "schedule": schedule(scale, name)}
 
 
@@ -104,7 +106,7 @@ def _best(scale: Scale, records: Records) -> Part:
     """The schedule that each law likes best, made from its fit to the curves."""
     found = measures.best_schedules(records.part("curves"), scale.steps, scale.peak)
     runs = [{"schedule": choice("schedule", "Tabulated", values=values)} for values in found.values()]
-    return Part(_base(scale), [runs, axis("seed", scale.deciding)])
+    return Part(base(scale), [runs, axis("seed", scale.deciding)])
 
 
 EXPERIMENT = Experiment(

@@ -1,0 +1,78 @@
+"""The command that fits laws to curves, as its user calls it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lrstudy.laws import AnnealingLaw
+from lrstudy.study import fit_laws
+
+LAW = AnnealingLaw(2.6, 0.43, 0.55, 0.41)
+STEPS = np.arange(0, 1_000, 10)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shapes = {
+        "constant": np.full(1_000, 1e-3),
+        "cosine": 1e-4 + 4.5e-4 * (1 + np.cos(np.pi * np.arange(1_000) / 1_000)),
+        "line": np.linspace(1e-3, 1e-4, 1_000),
+    }
+    for name, rates in shapes.items():
+        losses = LAW.predict(rates, steps=STEPS)
+        rows = [f"{s},{rates[s]:.9g},{loss:.9g}" for s, loss in zip(STEPS, losses, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["step,lr,loss", *rows]) + "\n")
+    return tmp_path
+
+
+def run(capsys, *flags):
+    code = fit_laws.main([str(flag) for flag in flags])
+    return code, *capsys.readouterr()
+
+
+def test_it_fits_predicts_draws_and_proposes(folder, tmp_path, capsys):
+    figure, best = tmp_path / "laws.svg", tmp_path / "best.json"
+    flags = (f"--curves={folder}", "--fit=constant,cosine", "--laws=annealing", "--starts=8", "--resamples=8")
+    code, out, err = run(capsys, *flags, f"--figure={figure}", "--best=200", "--end=1e-4", f"--output={best}")
+    assert (code, err) == (0, "")
+    assert "alpha" in out
+    (line,) = [one.split() for one in out.splitlines() if one.startswith("  line")]
+    assert line[1] == "predicted"
+    # Rates are interpolated between steps ten apart, which for these shapes changes nothing that can be seen.
+    assert float(line[2]) > 0.9999
+    assert figure.read_text().startswith("<?xml")
+    schedule = json.loads(best.read_text())
+    assert schedule["name"] == "Tabulated"
+    assert len(schedule["values"]) == 201
+    assert schedule["values"][0] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--fit=cosin",), "fit must be one of ['constant', 'cosine', 'line'], got 'cosin'; did you mean 'cosine'?"),
+        (("--fit=cosine", "--laws=aneal"), "laws must be one of"),
+        (("--fit=cosine", "--starts=0"), "fit: starts must be an int of at least 1, got 0"),
+        (("--fit=cosine", "--figure=/nowhere/a.svg"), "output must lie in a folder that is there"),
+        (("--fit=cosine", "--warmup_steps=-1"), "warmup_steps must be an int in [0, 990), got -1"),
+        (("--fit=cosine", "--best=3000", "--laws=annealing", "--resamples=0", "--starts=8"), "updates at no rate"),
+    ],
+)
+def test_what_it_refuses(folder, capsys, flags, message):
+    code, _, err = run(capsys, f"--curves={folder}", *flags)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_no_curves_and_a_wrong_flag(tmp_path, capsys):
+    code, _, err = run(capsys, f"--curves={tmp_path / 'none'}", "--fit=a")
+    assert (code, err) == (2, f"error: curves must be a file or a folder, got '{tmp_path / 'none'}'\n")
+    line = [sys.executable, "-m", "lrstudy.study.fit_laws", "--curve=a"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
