@@ -138,10 +138,8 @@ class SizedAnnealingLaw(Law):
             LawError: a bad argument, or fewer rows than parameters.
         """
         law = cls.unfitted(decay=decay)
-        rows = []
-        for size, own in curves.items():
-            for curve in (one.after_warmup() for one in named(own).values()):
-                rows.append((law.rows(curve.path(warmup), curve.steps, size), curve.losses))  # noqa: PERF401
+        whole = [(size, one.after_warmup()) for size, own in curves.items() for one in named(own).values()]
+        rows = [(law.rows(c.path(warmup), c.steps, size), c.losses) for size, c in whole]
         fit = fit_sample(law, joined(rows), Settings(starts, converge, key, resamples))
         sizes = np.asarray(list(curves), np.float64)
         fitted = (Range("size", float(sizes.min()) / FARTHER_SIZE, float(sizes.max()) * FARTHER_SIZE),)
