@@ -15,6 +15,8 @@ from lrstudy.tasks.noisy_digits import NoisyDigits
 from lrstudy.tasks.noisy_regression import NoisyRegression
 from lrstudy.tasks.polynomial_regression import PolynomialRegression
 from lrstudy.tasks.quadratic import NoisyQuadratic
+from lrstudy.tasks.random_features import RandomFeatures
+from lrstudy.tasks.repeated_text import RepeatedText
 from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.separable import RandomHalfspace, TwoDirections
 from lrstudy.tasks.tanh_regression import TanhRegression
@@ -33,8 +35,10 @@ TABLE: dict[str, type[Task]] = {
     "orthogonal_regression": OrthogonalRegression,
     "polynomial_regression": PolynomialRegression,
     "quadratic": NoisyQuadratic,
+    "random_features": RandomFeatures,
     "random_halfspace": RandomHalfspace,
     "relu_regression": ReluRegression,
+    "repeated_text": RepeatedText,
     "river": CurvedRiver,
     "tanh_regression": TanhRegression,
     "text": Text,
@@ -56,8 +60,10 @@ __all__ = [
     "NoisyRegression",
     "OrthogonalRegression",
     "PolynomialRegression",
+    "RandomFeatures",
     "RandomHalfspace",
     "ReluRegression",
+    "RepeatedText",
     "TanhRegression",
     "Task",
     "Text",
