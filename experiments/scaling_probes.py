@@ -91,7 +91,7 @@ def subset_losses(task: RepeatedText, trees: list[Any], weights: np.ndarray) -> 
         return jax.lax.map(one, weights)
 
     # All slabs but the rest have one shape, so that the program is compiled twice at most.
-    cuts = [count_ * _SLAB for count_ in range(1, count)]
+    cuts = [slabs * _SLAB for slabs in range(1, count)]
     sums = [slab(stacked, jnp.asarray(part), jnp.asarray(weights)) for part in np.split(windows, cuts)]
     return np.sum(np.asarray(sums, np.float64), axis=0) / (windows.shape[0] * task.context)
 

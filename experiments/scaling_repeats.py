@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,18 +10,19 @@ from lrstudy.study.claims import Measurement, exponentiated, jackknife, mean_int
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Measure = Callable[[Records], Measurement]
 
-EPOCHS = (1, 2, 4, 10, 32, 128)
+EPOCHS = (1, 4, 10, 32, 128)
 """Passes over the windows in equal numbers of updates."""
-SHORTER = (2, 3, 4, 6)
+SHORTER = (2, 4, 8, 12)
 """By how much shorter runs on fresh data are."""
-MANY = 10
-"""Passes with which one pass is compared, as in Komatsuzaki 2019."""
-EVERY = 10
-"""One of so many windows is from the repeated slice, as in Hernandez et al. 2022."""
-TIMES = (1, 4, 16, 64, 256, 1_600)
-"""How often the slice is seen, at most."""
+SLICED = (10, 2)
+"""One of so many windows is from the repeated slice: a tenth, as in Hernandez et al. 2022, or half."""
+TIMES = (1, 16, 64, 256)
+"""How often the slice is seen; beside these a slice is a single window."""
 LOSS = "validation_loss"
 
 
@@ -31,44 +33,9 @@ def _own(records: Records) -> Records:
     return own
 
 
-def passes(records: Records, metric: str = LOSS) -> dict[int, np.ndarray]:
-    """The final value of a metric by passes, one number a seed; diverged runs are infinite."""
-    runs = _own(records).runs
-    steps, seen = int(runs["steps"].max()), _budget(records)
-    found = {}
-    for epochs in EPOCHS:
-        rows = runs[(runs["task.every"] == 0) & (runs["steps"] == steps) & (runs["task.unique"] == seen // epochs)]
-        found[epochs] = _finals(rows, metric)
-    return found
-
-
-def _budget(records: Records) -> int:
-    runs = _own(records).runs
-    return int((runs["steps"] * runs["task.batch_size"]).max())
-
-
-def _finals(rows: object, metric: str) -> np.ndarray:
-    ordered = rows.sort_values("seed")  # pyright: ignore[reportAttributeAccessIssue]
-    if not len(ordered):
-        raise StudyError("no run has these windows")
-    values = ordered[metric].where(ordered["outcome"] == "ok").astype(float).fillna(np.inf)
-    return values.to_numpy()
-
-
-def shorter(records: Records) -> dict[int, np.ndarray]:
-    """Loss of one pass by how much shorter it is, the full length included."""
-    runs = _own(records).runs
-    steps, seen = int(runs["steps"].max()), _budget(records)
-    fresh = runs[(runs["task.every"] == 0) & (runs["task.unique"] == seen)]
-    return {share: _finals(fresh[fresh["steps"] == steps // share], LOSS) for share in (1, *SHORTER)}
-
-
-def slices(records: Records) -> dict[int, np.ndarray]:
-    """Loss by how often the slice is seen, one number a seed."""
-    runs = _own(records).runs
-    rows = runs[runs["task.every"] == EVERY]
-    visits = _budget(records) // EVERY
-    return {times: _finals(rows[rows["task.repeated"] == max(1, visits // times)], LOSS) for times in TIMES}
+def passes(records: Records) -> dict[int, np.ndarray]:
+    """The final loss by passes, one number a seed; diverged runs are infinite."""
+    return _by_passes(_own(records).runs, LOSS)
 
 
 def training_loss(records: Records) -> dict[int, np.ndarray]:
@@ -76,8 +43,46 @@ def training_loss(records: Records) -> dict[int, np.ndarray]:
     own = _own(records)
     rows = own.metrics[["run_id", "step", "loss"]].merge(own.runs[["run_id", "steps"]], on="run_id")
     late = rows[rows["step"] >= 0.9 * rows["steps"]].groupby("run_id")["loss"].mean()
-    joined = own.runs.assign(late=own.runs["run_id"].map(late))
-    return passes(Records(joined, own.metrics, own.probes, own.parts | {"repeats": tuple(joined["run_id"])}), "late")
+    return _by_passes(own.runs.assign(late=own.runs["run_id"].map(late)), "late")
+
+
+def _by_passes(runs: "pd.DataFrame", metric: str) -> dict[int, np.ndarray]:
+    full = runs[(runs["task.every"] == 0) & (runs["steps"] == runs["steps"].max())]
+    seen = _budget(runs)
+    return {epochs: _finals(full[full["task.unique"] == seen // epochs], metric) for epochs in EPOCHS}
+
+
+def _budget(runs: "pd.DataFrame") -> int:
+    """Windows that the longest runs see."""
+    return int((runs["steps"] * runs["task.batch_size"]).max())
+
+
+def _finals(rows: "pd.DataFrame", metric: str) -> np.ndarray:
+    """A metric of runs by seed.
+
+    Raises:
+        StudyError: there are none.
+    """
+    if not len(rows):
+        raise StudyError("no run sees these windows")
+    ordered = rows.sort_values("seed")
+    return ordered[metric].where(ordered["outcome"] == "ok").astype(float).fillna(np.inf).to_numpy()
+
+
+def shorter(records: Records) -> dict[int, np.ndarray]:
+    """Loss of one pass by how much shorter it is, the full length included."""
+    runs = _own(records).runs
+    steps, seen = int(runs["steps"].max()), _budget(runs)
+    fresh = runs[(runs["task.every"] == 0) & (runs["task.unique"] == seen)]
+    return {share: _finals(fresh[fresh["steps"] == steps // share], LOSS) for share in (1, *SHORTER)}
+
+
+def slices(records: Records, every: int) -> dict[float, np.ndarray]:
+    """Loss by how often the slice is seen, one number a seed; the last slice is a single window."""
+    runs = _own(records).runs
+    rows, visits = runs[runs["task.every"] == every], _budget(runs) // every
+    sizes = sorted(rows["task.repeated"].astype(int).unique(), reverse=True)
+    return {visits / size: _finals(rows[rows["task.repeated"] == size], LOSS) for size in sizes}
 
 
 def cost_of_passes(epochs: int) -> Measure:
@@ -107,39 +112,48 @@ def gap(epochs: int) -> Measure:
     return measure
 
 
-def speedup(records: Records) -> Measurement:
-    """How many times fewer updates one pass needs for the loss that ``MANY`` passes reach.
+def speedup(epochs: int) -> Measure:
+    """How many times fewer updates one pass needs for the loss that so many passes reach.
 
-    The loss of one pass against the logarithm of its length is interpolated linearly, by means over seeds; infinite
-    where even the shortest is better.
+    The loss of one pass against the logarithm of its length is interpolated linearly, by means over seeds; none where
+    it has that loss at no length that was run.
     """
-    once, many = shorter(records), passes(records)[MANY]
-    shares = np.asarray(sorted(once))
 
-    def of(chosen: np.ndarray) -> float:
-        losses = np.asarray([once[share][chosen].mean() for share in shares])
-        wanted = many[chosen].mean()
-        if not losses[0] <= wanted <= losses[-1]:
-            return float("nan")
-        return float(np.interp(wanted, losses, np.log(shares)))
+    def measure(records: Records) -> Measurement:
+        once, many = shorter(records), passes(records)[epochs]
+        shares = np.asarray(sorted(once))
 
-    return exponentiated(jackknife(of, len(many)))
+        def of(chosen: np.ndarray) -> float:
+            losses = np.asarray([once[share][chosen].mean() for share in shares])
+            wanted = many[chosen].mean()
+            if not losses[0] <= wanted <= losses[-1]:
+                return float("nan")
+            return float(np.interp(wanted, losses, np.log(shares)))
+
+        return exponentiated(jackknife(of, len(many)))
+
+    return measure
 
 
-def interior_maximum(records: Records) -> Measurement:
+def interior_maximum(every: int) -> Measure:
     """The loss at the worst number of repetitions between the ends less that at the worse of the ends.
 
     Which numbers those are is decided by means over seeds.
     """
-    found = slices(records)
-    means = {times: values.mean() for times, values in found.items()}
-    inner = max(TIMES[1:-1], key=means.__getitem__)
-    end = max((TIMES[0], TIMES[-1]), key=means.__getitem__)
-    return mean_interval(found[inner] - found[end])
+
+    def measure(records: Records) -> Measurement:
+        found = list(slices(records, every).values())
+        inner = max(found[1:-1], key=np.mean)
+        return mean_interval(inner - max((found[0], found[-1]), key=np.mean))
+
+    return measure
 
 
-def worst_slice(records: Records) -> Measurement:
+def worst_slice(every: int) -> Measure:
     """The loss at the worst number of repetitions less that where nothing is repeated."""
-    found = slices(records)
-    worst = max(TIMES[1:], key=lambda times: found[times].mean())
-    return mean_interval(found[worst] - found[1])
+
+    def measure(records: Records) -> Measurement:
+        found = list(slices(records, every).values())
+        return mean_interval(max(found[1:], key=np.mean) - found[0])
+
+    return measure

@@ -57,10 +57,11 @@ def repeats(records: Records) -> "Figure":
     counts = np.asarray(list(passes), float)
     band(axes[0, 0], counts, np.asarray(list(passes.values())), "validation", COLOURS[0])
     band(axes[0, 0], counts, np.asarray(list(training.values())), "training, late", COLOURS[1], dashed=True)
-    slices = repetition.slices(records)
-    times = np.asarray(list(slices), float)
-    band(axes[0, 1], times, np.asarray(list(slices.values())), "a tenth from the slice", COLOURS[0])
-    axes[0, 1].plot(times, [values.mean() for values in slices.values()], "o", color=COLOURS[0], markersize=3)
+    for every, label, colour in zip(repetition.SLICED, ("a tenth", "half"), COLOURS[2:], strict=False):
+        slices = repetition.slices(records, every)
+        times = np.asarray(list(slices), float)
+        band(axes[0, 1], times, np.asarray(list(slices.values())), f"{label} from the slice", colour)
+        axes[0, 1].plot(times, [values.mean() for values in slices.values()], "o", color=colour, markersize=3)
     axes[0, 1].axhline(float(passes[1].mean()), **_GUIDE, label="fresh data alone")
     axes[0, 0].set(xscale="log", xlabel="passes over the windows", ylabel="loss (nats)")
     axes[0, 1].set(xscale="log", xlabel="times the slice is seen", ylabel=_LOSS)
@@ -142,17 +143,17 @@ def _line(axes: "Axes", found: "pd.DataFrame", label: str, colour: str, exponent
 
 
 def law_table(records: Records) -> "pd.DataFrame":
-    """The law's numbers, with intervals, and how well they fit."""
+    """The law's numbers, fitted to the cells that are not held out and to all, these with 95% intervals."""
     import pandas as pd
 
     cells = law.cells(records)
+    some, every = law.fit(cells, intervals=False), law.fit(cells, everything=True)
     rows: list[dict[str, Any]] = []
-    for name, everything in (("not held out", False), ("all cells", True)):
-        fitted = law.fit(cells, everything=everything)
-        for number in law.NUMBERS:
-            low, high = fitted.intervals[number]
-            row = {"fitted to": name, "number": number, "value": float(getattr(fitted.law, number))}
-            rows.append({**row, "low": low, "high": high, "identified": bool(fitted.identified[number])})
+    for number in law.NUMBERS:
+        low, high = every.intervals[number]
+        row = {"number": number, "without the held out": float(getattr(some.law, number))}
+        row |= {"all cells": float(getattr(every.law, number)), "low": low, "high": high}
+        rows.append({**row, "identified": bool(every.identified[number])})
     return pd.DataFrame(rows)
 
 
@@ -175,7 +176,7 @@ def repeats_table(records: Records) -> "pd.DataFrame":
     kinds = (
         ("passes over fewer windows", repetition.passes(records)),
         ("one pass, updates over", repetition.shorter(records)),
-        ("slice seen, times", repetition.slices(records)),
+        *((f"one of {every} from a slice, seen", repetition.slices(records, every)) for every in repetition.SLICED),
     )
     rows = [
         {"runs": name, "number": number, "loss": values.mean(), "lowest": values.min(), "highest": values.max()}

@@ -23,8 +23,10 @@ from lrstudy.tasks import (
     NoisyRegression,
     OrthogonalRegression,
     PolynomialRegression,
+    RandomFeatures,
     RandomHalfspace,
     ReluRegression,
+    RepeatedText,
     TanhRegression,
     Task,
     Text,
@@ -81,6 +83,18 @@ TASKS: dict[str, Task] = {
     "river": CurvedRiver(curvature=7.0, slope=0.3, noise=2.0, chains=6),
     "tanh_regression": TanhRegression(
         1.5, 0.7, width=5, layers=2, residual=True, directions=4, samples=33, batch_size=3, test_samples=9
+    ),
+    "random_features": RandomFeatures(features=6, noise=0.3, data_seed=2, samples=9, directions=4, most=8),
+    "repeated_text": RepeatedText(
+        path=__file__,
+        unique=40,
+        repeated=3,
+        every=4,
+        data_seed=1,
+        context=5,
+        batch_size=8,
+        validation_windows=9,
+        model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
     ),
     "text": Text(
         path=__file__,  # any text will do

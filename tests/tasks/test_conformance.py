@@ -18,7 +18,7 @@ SEEDS, STEPS = (0, 1, 2**31 - 1), (0, 1, 7, 10_000)
 ULP = 4
 
 
-FULL_BATCH = ("random_halfspace", "two_directions")
+FULL_BATCH = ("random_features", "random_halfspace", "two_directions")
 """Tasks whose every batch is the whole sample."""
 
 
