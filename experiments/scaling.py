@@ -35,6 +35,7 @@ class Scale:
         widths: of the transformers of the law.
         windows: that they are trained on, in one pass; the last of either is held out of the fit.
         rates: of which the best is taken for every width and number of windows.
+        rate: of the runs on repeated and on fixed data.
         repeats_width: of the model that sees data again.
         budget: windows that a run sees in the parts on repetition.
         fixed_windows: of the fixed set.
@@ -49,11 +50,12 @@ class Scale:
     samples: tuple[int, ...]
     widths: tuple[int, ...]
     windows: tuple[int, ...]
-    rates: tuple[float, ...] = (0.005, 0.01, 0.02)
+    rates: tuple[float, ...] = (0.01, 0.02, 0.04)
+    rate: float = 0.01
     repeats_width: int = 32
     budget: int = 12_288
     fixed_windows: int = 256
-    fixed_widths: tuple[int, ...] = (8, 16, 32, 64)
+    fixed_widths: tuple[int, ...] = (8, 16, 32)
     layers: int = 1
     heads: int = 2
     context: int = 32
@@ -65,17 +67,17 @@ class Scale:
 _SEEDS, _MEMBERS, _SAMPLES = (1101, 1102, 1103), tuple(range(1101, 1109)), tuple(range(1101, 1121))
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale(
-        (1101, 1102), (1101, 1102, 1103), (1101, 1102), (4, 6, 8, 10), (64, 128, 256, 512), (0.02,), 8, 640, 16,
+        (1101, 1102), (1101, 1102, 1103), (1101, 1102), (4, 6, 8, 10), (64, 128, 256, 512), (0.02,), 0.02, 8, 640, 16,
         (4, 8), heads=1, context=8, batch_size=8,
     ),
-    "cpu": Scale(_SEEDS, _MEMBERS, _SAMPLES, (8, 12, 20, 32, 48), (2_048, 4_096, 8_192, 16_384)),
+    "cpu": Scale(_SEEDS, _MEMBERS, _SAMPLES, (8, 12, 20, 32), (2_048, 4_096, 8_192, 16_384)),
     "gpu": Scale(
         _SEEDS, _MEMBERS, tuple(range(1101, 1165)), (32, 48, 64, 96, 128, 192), tuple(2**i for i in range(12, 17)),
-        (0.001, 0.002, 0.004, 0.008), 128, 65_536, 2_048, (32, 64, 128, 256), 4, 4, 128, 32,
+        (0.001, 0.002, 0.004, 0.008), 0.002, 128, 65_536, 2_048, (32, 64, 128, 256), 4, 4, 128, 32,
     ),
     "paper": Scale(
         _SEEDS, _MEMBERS, tuple(range(1101, 1165)), (256, 384, 512, 768, 1_024, 1_536),
-        tuple(2**i for i in range(12, 17)), (0.000_5, 0.001, 0.002, 0.004), 1_024, 32_768, 4_096,
+        tuple(2**i for i in range(12, 17)), (0.000_25, 0.000_5, 0.001, 0.002), 0.000_5, 1_024, 32_768, 4_096,
         (512, 768, 1_024, 1_536), 12, 16, 2_048, 256,
     ),
 }  # fmt: skip
@@ -117,15 +119,11 @@ def _text(scale: Scale, task: str) -> RunConfig:
     return RunConfig(
         task=choice("task", task, **sizes),
         model=choice("model", "transformer", width=scale.repeats_width, layers=scale.layers, heads=scale.heads),
-        schedule=choice("schedule", "Linear", peak=_middle(scale)),
+        schedule=choice("schedule", "Linear", peak=scale.rate),
         optimizer=choice("optimizer", "adamw", b2=0.98, weight_decay=0.1),
         clip_norm=1.0,
         steps=scale.budget // scale.batch_size,
     )
-
-
-def _middle(scale: Scale) -> float:
-    return scale.rates[len(scale.rates) // 2]
 
 
 def _length(steps: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Records], Measurement]
 
-EPOCHS = (2, 4, 8, 16, 32)
+EPOCHS = (2, 4, 8, 16)
 DECAYS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Weight decays, coupled to the rate; the first is none."""
 LOSS = "validation_loss"

@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from lrstudy.laws import ChinchillaLaw, Fit
 from lrstudy.study.claims import Measurement, jackknife
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
@@ -75,8 +75,10 @@ def cells(records: Records) -> Cells:
     return Cells(sizes.astype(float), tokens.astype(float), losses, rates, edges, held_out)
 
 
-def fit(found: Cells, *, everything: bool = False, seeds: np.ndarray | None = None, intervals: bool = True) -> Any:
-    """The law fitted to mean losses over seeds: a ``Fit`` of ``lrstudy.laws``.
+def fit(
+    found: Cells, *, everything: bool = False, seeds: np.ndarray | None = None, intervals: bool = True
+) -> Fit[ChinchillaLaw]:
+    """The law fitted to mean losses over seeds.
 
     Args:
         found: the cells.
@@ -91,16 +93,15 @@ def fit(found: Cells, *, everything: bool = False, seeds: np.ndarray | None = No
 
 
 @functools.lru_cache(maxsize=64)
-def _fit(sizes: tuple[float, ...], tokens: tuple[float, ...], losses: tuple[float, ...], *, intervals: bool) -> Any:
+def _fit(
+    sizes: tuple[float, ...], tokens: tuple[float, ...], losses: tuple[float, ...], *, intervals: bool
+) -> Fit[ChinchillaLaw]:
     """Several claims ask for the same fit."""
-    # The solver's library is slow to import, and plans do not need it.
-    from lrstudy.laws import ChinchillaLaw
-
     runs = {"N": np.asarray(sizes), "D": np.asarray(tokens), "loss": np.asarray(losses)}
     return ChinchillaLaw.fit(runs, resamples=RESAMPLES if intervals else 0)
 
 
-def predicted(law: Any, sizes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def predicted(law: ChinchillaLaw, sizes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """The law's losses; held-out cells are at most twice as large as those it was fitted to, which is no far call."""
     return np.asarray(law.predict(sizes, tokens), float)
 
