@@ -75,7 +75,7 @@ class RandomFeatures(Task):
 
     def sample(self) -> FeatureSample:
         """The sample; that of fewer features is the same with the rest left out."""
-        keys = jax.random.split(stream_key(self.data_seed, DATA_STREAM), 4)
+        keys = jax.random.split(stream_key(jnp.asarray(self.data_seed, jnp.int32), DATA_STREAM), 4)
         inputs = jax.random.normal(keys[0], (self.samples, self.directions))
         weights = jax.random.normal(keys[1], (self.directions, self.most)) / math.sqrt(self.directions)
         direction = jax.random.normal(keys[2], (self.directions,))

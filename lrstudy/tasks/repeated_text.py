@@ -99,16 +99,17 @@ class RepeatedText(ByteWindows):
             step: of the run.
         """
         seen = step * self.batch_size + jnp.arange(self.batch_size)
-        sliced, every = jnp.asarray(self.every) > 0, jnp.maximum(self.every, 1)
-        unique = jnp.minimum(self.unique, windows - jnp.where(sliced, self.repeated, 0))
+        unique, repeated, every = (jnp.asarray(x, jnp.int32) for x in (self.unique, self.repeated, self.every))
+        sliced, every = every > 0, jnp.maximum(every, 1)
+        unique = jnp.minimum(unique, windows - jnp.where(sliced, repeated, 0))
         in_slice = sliced & (seen % every == 0)
         visits_before = jnp.where(sliced, (seen + every - 1) // every, 0)
-        size = jnp.where(in_slice, self.repeated, unique)
+        size = jnp.where(in_slice, repeated, unique)
         visit = jnp.where(in_slice, visits_before, seen - visits_before)
         key = jax.random.fold_in(stream_key(seed, DATA_STREAM), 0)
         rank = jax.vmap(functools.partial(_strode, key))(visit // size, visit % size, size)
         chosen = rank + jnp.where(in_slice, unique, 0)
-        subset = jax.random.fold_in(stream_key(self.data_seed, DATA_STREAM), _SUBSET_STREAM)
+        subset = jax.random.fold_in(stream_key(jnp.asarray(self.data_seed, jnp.int32), DATA_STREAM), _SUBSET_STREAM)
         # The slice's windows follow those of the set in the one order in which the text is dealt out.
         return jax.vmap(lambda place: _strode(subset, 0, place, windows))(chosen)
 

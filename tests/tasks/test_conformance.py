@@ -145,7 +145,7 @@ def test_streams_of_one_seed_differ():
     assert len(np.unique(data, axis=0)) == len(keys)
 
 
-@pytest.mark.parametrize("name", ["continual_digits", "digits", "mixed_text", "noisy_digits", "text"])
+@pytest.mark.parametrize("name", ["continual_digits", "digits", "mixed_text", "noisy_digits", "repeated_text", "text"])
 def test_a_task_without_its_model_says_so(name):
     task = dataclasses.replace(TASKS[name], model=None)
     with pytest.raises(ValueError, match=rf"^{type(task).__name__}: model must be given, got None$"):
@@ -165,7 +165,9 @@ SIZES = {
     "noisy_regression": 6 * 4,
     "polynomial_regression": 3,
     "quadratic": 6,
+    "random_features": 9,
     "random_halfspace": 9,
+    "repeated_text": 8 * 5,
     "river": 6,
     "tanh_regression": 3,
     "diagonal_regression": 3,
