@@ -6,6 +6,13 @@ speedup of one epoch over ten. On those seeds the law missed held-out cells by 2
 A and B identified; 10 passes cost so little (0.04 nats) that one pass needed 1.2 times fewer updates alone; and a tenth
 of the windows from a slice was worst at the one end, a single window. b3, b6 and a5 stand as the papers have it. The
 random features' errors are compared with those of an independent computation of the same set-up on other samples.
+
+What failed on the deciding seeds. a5: 16 cells over factors of 7 in parameters and 8 in bytes say that both exponents
+are above 0, not what they or the floor E are; left-out cells move alpha from 0.63 to 0.32. b3: as before, a model of
+30,000 parameters learns 39 kB ten times over nearly as well as 390 kB once. b4: 32 passes end above the shortest run of
+one pass, of a twelfth of the updates, so the ratio is above 12 and was not measured. c5: the best decay is 1 at all
+widths. c8: ensembles of width 8 come down to 2.521 nats, one model of width 32 to 2.458: averaging does not make up for
+a fourth of the width.
 """
 
 from experiments import scaling_features as features
@@ -111,9 +118,9 @@ CLAIMS = (
     _features("d5", _DESCENT, "condition number at 100 features over the largest at another number",
               features.condition_peak, (">", 1)),
     _features("d6", _OWN, "tuned ridge: largest |log| of the error over an independent computation's",
-              features.from_published(RIDGE), ("<=", 0.2)),
+              features.from_independent(RIDGE), ("<=", 0.2)),
     _features("d7", _OWN, "100 steps: largest |log| of the error over an independent computation's",
-              features.from_published(FEW), ("<=", 0.2)),
+              features.from_independent(FEW), ("<=", 0.2)),
     _features("d8", _OWN, "100 steps, trained: largest relative distance of the error from the formula's",
               features.trained_error, ("<=", 1e-3)),
     _regimes("e1", "16 features: |exponent - 1| of what more samples bring", features.slope_error(FEW_FEATURES)),

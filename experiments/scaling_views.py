@@ -43,7 +43,8 @@ def sizes(records: Records) -> "Figure":
         right.plot(means[some], says, "o", color=COLOURS[held_out], markersize=4, label=label)
     ends = [means.min(), means.max()]
     right.plot(ends, ends, **_GUIDE)
-    left.set(xscale="log", xlabel="D (bytes trained on)", ylabel=_LOSS)
+    left.set_xscale("log", base=2)
+    left.set(xlabel="D (bytes trained on)", ylabel=_LOSS)
     right.set(xlabel=_LOSS, ylabel="the law's")
     left.legend(fontsize=8, title=f"mean over {cells.losses.shape[1]} seeds", title_fontsize=7)
     right.legend(fontsize=8)
@@ -63,8 +64,10 @@ def repeats(records: Records) -> "Figure":
         band(axes[0, 1], times, np.asarray(list(slices.values())), f"{label} from the slice", colour)
         axes[0, 1].plot(times, [values.mean() for values in slices.values()], "o", color=colour, markersize=3)
     axes[0, 1].axhline(float(passes[1].mean()), **_GUIDE, label="fresh data alone")
-    axes[0, 0].set(xscale="log", xlabel="passes over the windows", ylabel="loss (nats)")
-    axes[0, 1].set(xscale="log", xlabel="times the slice is seen", ylabel=_LOSS)
+    axes[0, 0].set(xlabel="passes over the windows", ylabel="loss (nats)")
+    axes[0, 1].set(xlabel="times the slice is seen", ylabel=_LOSS)
+    for axis in axes[0]:
+        axis.set_xscale("log", base=2)
     axes[0, 0].legend(title=bands(len(passes[1])), fontsize=8, title_fontsize=7)
     axes[0, 1].legend(fontsize=8)
     return figure
@@ -84,8 +87,10 @@ def fixed(records: Records) -> "Figure":
         losses = [fixed_data.losses(own, width, regularised=regularised) for width in widths]
         band(axes[0, 1], np.asarray(widths, float), np.asarray(losses), label, colour)
     _ensembles(records, axes[0, 2])
-    axes[0, 0].set(xscale="log", xlabel="passes", ylabel=_LOSS)
-    axes[0, 1].set(xscale="log", xlabel="width", ylabel=_LOSS)
+    axes[0, 0].set(xlabel="passes", ylabel=_LOSS)
+    axes[0, 1].set(xlabel="width", ylabel=_LOSS)
+    for axis in axes[0, :2]:
+        axis.set_xscale("log", base=2)
     axes[0, 0].legend(title=bands(found.shape[1]), fontsize=8, title_fontsize=7)
     axes[0, 1].legend(fontsize=8)
     return figure
@@ -110,7 +115,7 @@ def random_features(records: Records) -> "Figure":
     for way, colour in zip(_WAYS, COLOURS, strict=False):
         means = measured.errors(records, way).mean(axis=1)
         left.plot(means.index, means, "-", color=colour, linewidth=1.3, label=way)
-        left.plot(measured.COUNTS, measured.PUBLISHED[way], "x", color=colour, markersize=4)
+        left.plot(measured.COUNTS, measured.INDEPENDENT[way], "x", color=colour, markersize=4)
     conditions = measured.conditions(records)
     right.plot(conditions.index, conditions, "o-", color=COLOURS[0], markersize=3)
     left.set(xscale="log", yscale="log", ylim=(0.05, 2e4), xlabel="features", ylabel="test error")
@@ -130,7 +135,8 @@ def regimes(records: Records) -> "Figure":
     axes[0, 0].set(xlabel="samples or features", ylabel="error less its limit")
     axes[0, 1].set(xlabel="samples or features", ylabel="error")
     for axis in axes[0]:
-        axis.set(xscale="log", yscale="log")
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
         axis.legend(fontsize=7)
     return figure
 
@@ -202,13 +208,13 @@ def fixed_table(records: Records) -> "pd.DataFrame":
 
 
 def features_table(records: Records) -> "pd.DataFrame":
-    """One row a number of features: every way's mean error and the published one."""
+    """One row a number of features: every way's mean error and that of the independent computation."""
     import pandas as pd
 
     columns: dict[str, Any] = {"features": measured.COUNTS}
     for way in _WAYS:
         columns |= {way: measured.errors(records, way).mean(axis=1).to_numpy(float)}
-        columns |= {f"{way}, published": measured.PUBLISHED[way]}
+        columns |= {f"{way}, independent": measured.INDEPENDENT[way]}
     columns["penalty"] = measured.best_penalties(records).to_numpy(float)
     columns["condition number"] = measured.conditions(records).to_numpy(float)
     return pd.DataFrame(columns)

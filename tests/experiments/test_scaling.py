@@ -218,11 +218,11 @@ def test_the_loss_of_a_subset_is_that_of_its_mean_logits(tmp_path):
 
 
 def solved():
-    """Errors of two samples: those that are published times 0.9 and 1.1; of the ridge at two penalties."""
+    """Errors of two samples: those of the independent computation times 0.9 and 1.1; of the ridge at two penalties."""
     rows = []
     for data_seed, factor in ((1, 0.9), (2, 1.1)):
         for place, count in enumerate(features.COUNTS):
-            for way, values in features.PUBLISHED.items():
+            for way, values in features.INDEPENDENT.items():
                 row = {"data_seed": data_seed, "features": count, "way": way, "penalty": np.nan}
                 row |= {"condition": 1e6 if count == features.SAMPLES else 10.0}
                 rows.append(row | {"error": factor * values[place]})
@@ -232,12 +232,12 @@ def solved():
     return records("random_features", [{"seed": 0}], {"solved": pd.DataFrame(rows)})
 
 
-def test_the_published_table_has_the_peak_that_is_claimed():
+def test_the_independent_table_has_the_peak_that_is_claimed():
     found = solved()
     assert features.peak(features.MIN_NORM)(found).value == pytest.approx(4732 / 0.647)
     assert features.peak(features.MANY)(found).value == pytest.approx(1.34 / 0.647)
     assert features.largest_rise(features.RIDGE)(found).value == pytest.approx(0.003)
-    assert features.from_published(features.RIDGE)(found).value == pytest.approx(0, abs=1e-12)
+    assert features.from_independent(features.RIDGE)(found).value == pytest.approx(0, abs=1e-12)
     assert features.condition_peak(found).value == 1e5
     assert set(features.best_penalties(found)) == {1.0}
 
