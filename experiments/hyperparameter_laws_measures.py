@@ -26,6 +26,9 @@ def grid(records: Records, seeds: Sequence[int] | None = None) -> "pd.DataFrame"
     Args:
         records: of the study.
         seeds: over which the mean is taken; None: all.
+
+    Raises:
+        StudyError: no run has finished.
     """
     runs = records.part("grid").runs
     if seeds is not None:
@@ -39,7 +42,10 @@ def grid(records: Records, seeds: Sequence[int] | None = None) -> "pd.DataFrame"
         loss=runs[METRIC].where(runs["outcome"] == "ok").astype(float),
     )
     means = table.groupby(["N", "D", "lr", "batch"])["loss"].agg(lambda losses: losses.mean(skipna=False))
-    return means.dropna().reset_index()
+    found = means.dropna().reset_index()
+    if not len(found):
+        raise StudyError("StepLaw needs finished runs, and there are none")
+    return found
 
 
 def held_out(table: "pd.DataFrame") -> "pd.Series":

@@ -36,9 +36,9 @@ def shipped_curves() -> dict[str, Curve]:
 
 
 def write_curves(curves: Mapping[str, Curve], path: Path) -> None:
-    """Curves as one csv file with the columns run, step, lr, loss."""
+    """Curves as one csv file with the columns run, step, lr, loss, in the order of names."""
     lines = ["run,step,lr,loss"]
-    for name, curve in curves.items():
+    for name, curve in sorted(curves.items()):
         columns = (curve.steps, curve.learning_rates, curve.losses)
         lines += [f"{name},{step},{rate:.8g},{loss:.6f}" for step, rate, loss in zip(*columns, strict=True)]
     with replacing(path) as temporary:

@@ -44,7 +44,8 @@ class Records:
     def part(self, name: str) -> "Records":
         """The records of one part."""
         ids = self.parts.get(name, ())
-        runs = self.runs.set_index("run_id").reindex([i for i in ids if i in set(self.runs["run_id"])]).reset_index()
+        known = set(self.runs["run_id"])
+        runs = self.runs.set_index("run_id").reindex([i for i in ids if i in known]).reset_index()
         return Records(runs, self.metrics[self.metrics["run_id"].isin(ids)], self.probes, {name: ids})
 
     def asked(self) -> "Records":
