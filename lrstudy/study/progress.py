@@ -36,19 +36,24 @@ class Progress:
         losses = chunk.rows.get("loss", np.empty(0))
         if len(losses):
             self._loss = float(np.mean(losses[chunk.rows["step"] == chunk.rows["step"].max()]))
+        self.advance(chunk.start, chunk.stop, self._loss)
+
+    def advance(self, start: int, stop: int, loss: float) -> None:
+        """Counts the steps from ``start`` to ``stop``, whose last loss this is."""
+        self._loss = loss
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{self._loss:.4g}", refresh=False)
-            self._bar.update(chunk.stop - chunk.start)
+            self._bar.update(stop - start)
             return
-        self._steps += chunk.stop - chunk.start
+        self._steps += stop - start
         now = time.monotonic()
-        if now - self._said >= LINE_EVERY_SECONDS or chunk.stop == self._stop:
+        if now - self._said >= LINE_EVERY_SECONDS or stop == self._stop:
             self._said = now
             # By the clock: what is measured and saved between calls takes its time too.
             rate = self._steps / max(now - self._began, 1e-9)
-            left = f", {(self._stop - chunk.stop) / rate:.0f} s left" if rate else ""
+            left = f", {(self._stop - stop) / rate:.0f} s left" if rate else ""
             print(
-                f"{self._what}: step {chunk.stop}/{self._stop}, loss {self._loss:.4g}, "
+                f"{self._what}: step {stop}/{self._stop}, loss {self._loss:.4g}, "
                 f"{rate:.3g} steps/s x {self._lanes} runs{left}",
                 file=sys.stderr,
                 flush=True,

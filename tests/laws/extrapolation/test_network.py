@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrstudy.laws.extrapolation import LearningCurvePrior
+from lrstudy.laws.extrapolation.network import CurveTransformer
+
+BORDERS = jnp.linspace(-0.2, 1.2, 31)
+
+
+def assert_close(found, expected):
+    """The same sums in another order: float32 sums of up to a hundred terms of the logits' own size."""
+    scale = float(np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=100 * np.finfo(np.float32).eps * scale)
+
+
+@pytest.fixture(scope="module")
+def network():
+    net = CurveTransformer(16, 2, 2)
+    values = LearningCurvePrior().sample(jax.random.key(0), 4)
+    cutoffs = jnp.array([[1, 7, 40, 40, 98]] * 4)
+    times = jnp.array([[2, 50, 41, 100, 99]] * 4)
+    params = jax.jit(net.init)(jax.random.key(1), BORDERS, values, cutoffs, times)
+    # Away from initial zeros, behind which an error could hide.
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    apply = jax.jit(net.apply)
+    return lambda *given: apply(jax.tree.unflatten(tree, noisy), BORDERS, *given), values, cutoffs, times
+
+
+def test_a_query_sees_its_context_alone(network):
+    apply, values, cutoffs, times = network
+    logits = apply(values, cutoffs, times)
+    later = values.at[:, 40:].add(0.3)
+    np.testing.assert_array_equal(apply(later, cutoffs, times)[:, :4], logits[:, :4])
+    changed = apply(values.at[:, 39].add(0.3), cutoffs, times)
+    np.testing.assert_array_equal(changed[:, :2], logits[:, :2])
+    assert (jnp.abs(changed[:, 2:] - logits[:, 2:]).max((0, 2)) > 1e-3).all()
+
+
+def test_queries_do_not_see_each_other(network):
+    apply, values, cutoffs, times = network
+    logits = apply(values, cutoffs, times)
+    other = apply(values, cutoffs[:, ::-1], times[:, ::-1])
+    assert_close(other[:, ::-1], logits)
+    assert_close(apply(values, cutoffs[:, 2:3], times[:, 2:3])[:, 0], logits[:, 2])
+
+
+def test_one_pass_is_a_pass_for_each_cutoff(network):
+    """The points after the cut-off may as well not be there: a shorter curve gives the same logits."""
+    apply, values, cutoffs, times = network
+    short = apply(values[:, :40], cutoffs[:, 2:4], times[:, 2:4])
+    assert_close(short, apply(values, cutoffs, times)[:, 2:4])
+
+
+def test_the_time_asked_for_matters(network):
+    apply, values, cutoffs, times = network
+    logits = apply(values, cutoffs, times)
+    assert float(jnp.abs(apply(values, cutoffs, times - 1) - logits).max()) > 1e-2
