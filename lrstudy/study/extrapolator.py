@@ -163,7 +163,7 @@ class _Training:
         return Extrapolator(state.params, jnp.asarray(borders), self.recipe)
 
 
-def check(extrapolator: "Extrapolator", *, curves: int, draws: int, seed: int) -> list[dict[str, float]]:
+def check(extrapolator: "Extrapolator", *, curves: int, draws: int, seed: int) -> list[dict[str, Any]]:
     """How the network compares with the exact posterior and with a guess, on curves that none of them has seen.
 
     Args:
@@ -217,15 +217,14 @@ def last_value_log_densities(curves: np.ndarray, cutoff: int) -> np.ndarray:
     return -0.5 * distance**2 - np.log(width) - 0.5 * np.log(2 * np.pi)
 
 
-def _measured(name: str, values: np.ndarray) -> dict[str, float]:
-    """A mean and its standard error."""
-    if not len(values):
-        return {name: float("nan"), f"{name}_error": float("nan")}
-    error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
-    return {name: float(values.mean()), f"{name}_error": error}
+def _measured(name: str, values: np.ndarray) -> dict[str, float | None]:
+    """A mean and its standard error; ``None`` of fewer than two values."""
+    if len(values) < 2:
+        return {name: None, f"{name}_error": None}
+    return {name: float(values.mean()), f"{name}_error": float(values.std(ddof=1) / len(values) ** 0.5)}
 
 
-def table(rows: Sequence[Mapping[str, float]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The check as a table in Markdown."""
     heads = ("observed", "network", "importance sampling", "last value", "network - importance", "network - last")
     heads = (
@@ -237,7 +236,8 @@ def table(rows: Sequence[Mapping[str, float]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     names = ("network", "importance", "last", "over_importance", "over_last", "over_reliable")
     for row in rows:
-        cells = [f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in names]
+        pairs = [(row[name], row[f"{name}_error"]) for name in names]
+        cells = ["-" if mean is None else f"{mean:.3f} ± {error:.3f}" for mean, error in pairs]
         shares = [f"{row['reliable']:.0%}", f"{row['median_size']:.1f}"]
         lines.append("| " + " | ".join([f"{row['cutoff']:.0f} of 100", *cells, *shares]) + " |")
     return "\n".join(lines)

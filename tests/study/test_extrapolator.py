@@ -4,13 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from lrstudy.laws.extrapolation import Recipe
 from lrstudy.study import extrapolator as command_lib
 from lrstudy.study.errors import StudyError
 from lrstudy.study.extrapolator import CUTOFFS, check, last_value_log_densities, load_extrapolator, main, table
+from tests.laws.extrapolation.tiny import TINY
 from tests.study.test_main import command
 
-TINY = Recipe(curves=800, batch=16, queries=8, peak=1e-2, bars=50, width=16, layers=1, heads=1, components=2)
 FLAGS = [f"--{name}={value}" for name, value in dataclasses.asdict(TINY).items()] + ["--test_curves=20", "--draws=500"]
 
 
@@ -69,7 +68,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(made, tmp_path, monkeypa
     assert json.loads((tmp_path / "unfinished.json").read_text())["recipe"] == dataclasses.asdict(TINY)
     monkeypatch.setattr("lrstudy.study.signals.StopRequest", Stop)
     assert main([*FLAGS, f"--output={tmp_path}"]) == 0
-    assert "step 50/50" in capsys.readouterr().err
+    assert "step 100/100" in capsys.readouterr().err
     names = [json.loads((folder / "manifest.json").read_text())["sha256"] for folder in (made, tmp_path)]
     assert names[0] == names[1]
     assert len(list(tmp_path.iterdir())) == 2

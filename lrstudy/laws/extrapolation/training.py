@@ -129,10 +129,9 @@ def chunks(
     Yields:
         The state and the loss of every update since the one before: the mean negative log density, in nats a point.
     """
-    while int(state.step) < recipe.steps:
-        steps = min(length, recipe.steps - int(state.step))
-        state, losses = _advance(key, recipe, jnp.asarray(borders), state, steps)
-        yield state, losses
+    while (left := recipe.steps - int(state.step)) > 0:
+        state, losses = _advance(key, recipe, jnp.asarray(borders), state, length)
+        yield state, losses[:left]
 
 
 def train(
@@ -159,7 +158,7 @@ def train(
 
 @functools.partial(jax.jit, static_argnums=(1, 4), donate_argnums=3)
 def _advance(key: Array, recipe: Recipe, borders: Array, state: Trained, steps: int) -> tuple[Trained, Array]:
-    """So many updates in one scan."""
+    """So many updates in one scan, or as many as are left: one program serves the last call too."""
     optimizer = recipe.optimizer()
 
     def loss(params: Any, batch: tuple[Array, Array, Array]) -> Array:
@@ -167,13 +166,16 @@ def _advance(key: Array, recipe: Recipe, borders: Array, state: Trained, steps: 
         logits = recipe.logits(params, borders, batch)
         return -log_density(borders, logits, jnp.take_along_axis(values, times - 1, 1)).mean()
 
-    def update(state: Trained, _: None) -> tuple[Trained, Array]:
+    def update(state: Trained) -> tuple[Trained, Array]:
         batch = draw_batch(jax.random.fold_in(jax.random.fold_in(key, 2), state.step), recipe)
         value, gradients = jax.value_and_grad(loss)(state.params, batch)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return Trained(state.step + 1, optax.apply_updates(state.params, updates), opt_state), value
 
-    return lax.scan(update, state, None, steps)
+    def update_if_left(state: Trained, _: None) -> tuple[Trained, Array]:
+        return lax.cond(state.step < recipe.steps, update, lambda state: (state, jnp.nan), state)
+
+    return lax.scan(update_if_left, state, None, steps)
 
 
 def draw_batch(key: Key[Array, ""], recipe: Recipe) -> tuple[Array, Array, Array]:

@@ -5,14 +5,11 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from lrstudy.laws.extrapolation import CurveMixture, EffectiveSizeWarning, ImportanceSampler, LearningCurvePrior
+from lrstudy.laws.extrapolation import CurveMixture, EffectiveSizeWarning, ImportanceSampler
+from tests.laws.extrapolation.tiny import curves, sampler
 
 # A float32 log likelihood of up to some hundred nats, and a few roundings of it.
 CLOSE = {"rtol": 2e-5, "atol": 2e-4}
-
-
-def sampler(draws, key=0):
-    return ImportanceSampler.draw(jax.random.key(key), draws)
 
 
 def by_hand(s, values, cutoff):
@@ -41,7 +38,7 @@ def test_bayes_rule_over_the_draws(cutoff):
 @pytest.mark.filterwarnings("ignore::lrstudy.laws.extrapolation.EffectiveSizeWarning")
 def test_a_prediction_is_the_batchs():
     s = sampler(200)
-    values = LearningCurvePrior().sample(jax.random.key(5), 1)
+    values = curves(5, 1)
     mixture = s.predict(np.asarray(values[0, :30]))
     found, sizes = s.log_densities(values, jnp.array([30]))
     np.testing.assert_allclose(mixture.log_density(values[0, 30:]), found[0, 30:], **CLOSE)
@@ -50,7 +47,7 @@ def test_a_prediction_is_the_batchs():
 
 def test_what_is_not_observed_does_not_count():
     s = sampler(50)
-    values = LearningCurvePrior().sample(jax.random.key(5), 1)[0]
+    values = jnp.asarray(curves(5, 1)[0])
     other = values.at[20:].set(jnp.nan)
     np.testing.assert_array_equal(s.log_weights(values, 20), s.log_weights(other, 20))
 
@@ -87,10 +84,10 @@ def test_a_mixtures_probabilities():
 
 def test_the_posterior_is_calibrated():
     """Curves of the prior lie below their predictive median half of the time, and below its twentieth a twentieth."""
-    drawn = sampler(8_000, key=1)
+    drawn = sampler(8_000, 1)
     # Few points, for which so many draws are enough; the next point alone, so that cases are independent.
     s = ImportanceSampler(drawn.curves[:, :4], drawn.sigmas)
-    fresh = LearningCurvePrior().sample(jax.random.key(2), 300)[:, :4]
+    fresh = curves(2, 300)[:, :4]
     ranks = np.asarray(_next_cdfs(s, fresh))
     for share in (0.05, 0.5, 0.95):
         # Three and a half standard errors: three shares, one in a thousand together.

@@ -1,16 +1,16 @@
 import dataclasses
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from lrstudy.laws.extrapolation import Extrapolator, LearningCurvePrior, Recipe, train
-from lrstudy.laws.extrapolation.training import begin, borders_of, chunks, draw_batch
-from lrstudy.study.extrapolator import last_value_log_densities
-
-TINY = Recipe(curves=3_200, batch=16, queries=8, peak=1e-2, bars=50, width=16, layers=1, heads=1, components=2)
+from lrstudy.laws.extrapolation import Extrapolator, Recipe, train
+from lrstudy.laws.extrapolation.bars import bar_of
+from lrstudy.laws.extrapolation.training import draw_batch
+from tests.experiments.slow import takes_minutes
+from tests.laws.extrapolation.tiny import TINY, curves
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +20,50 @@ def trained():
     return Extrapolator(params, jnp.asarray(borders), TINY), told
 
 
-def test_a_tiny_network_beats_the_last_value(trained):
-    """Paired over fresh curves: the mean advantage is beyond four standard errors at every cut-off."""
-    fresh = LearningCurvePrior().sample(jax.random.key(100), 1600)
+def test_a_tiny_network_learns_to_read_the_context(trained):
+    """Fresh curves, paired: it beats the best density that knows the time but not the context, by four errors.
+
+    That density is the mean over the curves themselves of what lies in each bar at each time, which flatters it.
+    """
+    fresh = curves(100, 600)
+    extrapolator, _ = trained
+    bars, widths = np.asarray(bar_of(extrapolator.borders, fresh)), np.diff(extrapolator.borders)
+    inside = (bars > 0) & (bars < TINY.bars - 1)
     for cutoff in (10, 20, 40, 80):
-        last = last_value_log_densities(np.asarray(fresh), cutoff)
-        gain = (trained[0].log_densities(fresh, cutoff) - last).mean(1)
+        shares = np.stack([np.bincount(bars[:, t], minlength=TINY.bars) for t in range(cutoff, 100)]) / len(fresh)
+        rest, known = bars[:, cutoff:], inside[:, cutoff:]
+        blind = np.log(shares[np.arange(100 - cutoff), rest] / widths[rest])
+        # Tails have no one height; they are left out of both.
+        gain = np.where(known, extrapolator.log_densities(fresh, cutoff) - blind, 0).mean(1)
+        assert gain.mean() > 4 * gain.std() / len(gain) ** 0.5, cutoff
+
+
+@takes_minutes
+def test_a_small_network_beats_the_last_value():
+    """Paired with a normal density around the last value, whose width at every time is the best for these very curves.
+
+    Fresh curves, four standard errors at every cut-off. A width of each curve's own is a better guess where little is
+    left; a network of the default size beats that too, as the command's table shows.
+    """
+    recipe = dataclasses.replace(TINY, curves=20_000, batch=32, width=32, layers=2)
+    params, borders = train(jax.random.key(0), recipe)
+    extrapolator, fresh = Extrapolator(params, jnp.asarray(borders), recipe), curves(100, 600)
+    for cutoff in (10, 20, 40, 80):
+        distance = fresh[:, cutoff:] - fresh[:, cutoff - 1 : cutoff]
+        last = norm.logpdf(distance, scale=np.sqrt((distance**2).mean(0)))
+        gain = (extrapolator.log_densities(fresh, cutoff) - last).mean(1)
         assert gain.mean() > 4 * gain.std() / len(gain) ** 0.5, cutoff
 
 
 def test_progress_is_told(trained):
     steps, losses = zip(*trained[1], strict=True)
-    assert steps == tuple(range(25, 201, 25))
+    assert steps == tuple(range(25, 101, 25))
     assert losses[-1] < losses[0]
 
 
 def test_a_prediction_is_the_batchs(trained):
     extrapolator, _ = trained
-    fresh = np.asarray(LearningCurvePrior().sample(jax.random.key(3), 3))
+    fresh = curves(3, 3)
     bars = extrapolator.predict(fresh[1, :20])
     # The same float32 sums in programs of other shapes.
     np.testing.assert_allclose(
@@ -67,20 +93,9 @@ def test_a_bad_prefix_is_refused(trained, prefix):
         trained[0].predict(prefix)
 
 
-def test_training_goes_on_bit_for_bit():
-    key = jax.random.key(7)
-    borders = jnp.asarray(borders_of(key, TINY.bars))
-    whole = [
-        jax.tree.map(np.array, state) for state, _ in itertools.islice(chunks(key, TINY, borders, begin(key, TINY)), 2)
-    ]
-    assert [int(state.step) for state in whole] == [25, 50]
-    again, _ = next(chunks(key, TINY, borders, jax.tree.map(jnp.asarray, whole[0])))
-    jax.tree.map(np.testing.assert_array_equal, again, whole[1])
-
-
 def test_batches_hold_every_cutoff_and_a_later_time():
-    values, cutoffs, times = draw_batch(jax.random.key(0), Recipe(batch=64, queries=200))
-    assert values.shape == (64, 100)
+    values, cutoffs, times = draw_batch(jax.random.key(0), Recipe(batch=16, queries=800))
+    assert values.shape == (16, 100)
     assert set(np.unique(cutoffs)) == set(range(1, 100))
     assert (times > cutoffs).all()
     assert int(times.max()) == 100
