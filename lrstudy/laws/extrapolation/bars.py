@@ -62,8 +62,9 @@ class Bars:
         """The log density of one value under each distribution."""
         return log_density(self.borders, self.logits, y)
 
-    def cdf(self, y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The probability of values up to y."""
+    def cdf(self, y: float | Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The probability of values up to y, one for each distribution or one for all."""
+        y = jnp.broadcast_to(y, self.logits.shape[:-1])
         bar = bar_of(self.borders, y)
         probabilities = jax.nn.softmax(self.logits)
         own = jnp.take_along_axis(probabilities, bar[..., None], -1)[..., 0]

@@ -1,13 +1,14 @@
 """When to stop a run that will not beat the best: if no later point is likely to lie above it.
 
 Domhan, Springenberg & Hutter 2015 (IJCAI), and Adriaensen et al. 2023 (arXiv 2310.20447): a run is stopped after T of
-its m points if Pr(y_t > y_best) <= 0.05 for every t in (T, m].
+its m points if Pr(y_t > y_best) <= 0.05 for every t in (T, m]. Where curves are noisy, one of many points may lie above
+the best though each is unlikely to; the stricter rule bounds the chance that any does by the sum of theirs.
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 from lrstudy.laws.extrapolation.prior import LENGTH
 
 UNLIKELY = 0.05
+Over = Literal["each", "any"]
+"""Whether the chance of each later point must be small, or that of any of them, by the sum of their chances."""
 
 
 class Forecast(Protocol):
@@ -97,6 +100,17 @@ def exceedance(forecast: Forecast, best: float, points: int) -> Float[np.ndarray
     return 1 - np.asarray(forecast.cdf(np.float32(best)), np.float64)[:points]
 
 
+def is_hopeless(chances: Float[np.ndarray, " points"], unlikely: float = UNLIKELY, over: Over = "each") -> bool:
+    """Whether points with these chances to lie above the best are given up.
+
+    Raises:
+        ValueError: ``over`` is neither ``each`` nor ``any``.
+    """
+    if over not in ("each", "any"):
+        raise ValueError(f"over must be 'each' or 'any', got {over!r}")
+    return bool((chances.sum() if over == "any" else chances.max()) <= unlikely)
+
+
 def should_stop(
     predictor: Predictor,
     prefix: Float[np.ndarray, " observed"],
@@ -104,6 +118,7 @@ def should_stop(
     *,
     horizon: int = LENGTH,
     unlikely: float = UNLIKELY,
+    over: Over = "each",
 ) -> bool:
     """Whether no later point of a run is likely to lie above the best.
 
@@ -112,7 +127,8 @@ def should_stop(
         prefix: the run's values so far, higher being better, within [0, 1] but for noise.
         best: value to beat; minus infinity where there is none.
         horizon: points of a whole run, at most 100.
-        unlikely: probability up to which a point is given up.
+        unlikely: probability up to which a run is given up.
+        over: whose probability that is: of each later point, or of any.
 
     Raises:
         ValueError: the horizon is longer than the prior's curves, or the prefix holds no or not finite values.
@@ -122,7 +138,7 @@ def should_stop(
     left = horizon - len(prefix)
     if left <= 0 or best == -math.inf:
         return False
-    return bool((exceedance(predictor.predict(np.asarray(prefix)), best, left) <= unlikely).all())
+    return is_hopeless(exceedance(predictor.predict(np.asarray(prefix)), best, left), unlikely, over)
 
 
 class Backtest(NamedTuple):
@@ -156,6 +172,7 @@ def backtest(
     cutoffs: Sequence[int] | None = None,
     budget: int | None = None,
     unlikely: float = UNLIKELY,
+    over: Over = "each",
 ) -> Backtest:
     """Replays finished runs one after another, each stopped once it is not likely to beat the best so far.
 
@@ -166,7 +183,8 @@ def backtest(
         cutoffs: after how many points a run may be stopped; ``None``: 10, 20, 40 and 80 % of the horizon.
         budget: points that a replay may train in all; ``None``: as many as there are. A stopped run is not taken up
             again.
-        unlikely: probability up to which a later point is given up.
+        unlikely: probability up to which a run is given up.
+        over: whose probability that is: of each later point, or of any.
 
     Raises:
         ValueError: a curve is longer than the prior's.
@@ -185,7 +203,7 @@ def backtest(
             return False
         if (run, observed) not in forecasts:
             forecasts[run, observed] = predictor.predict(curves[run, :observed])
-        return bool((exceedance(forecasts[run, observed], best, horizon - observed) <= unlikely).all())
+        return is_hopeless(exceedance(forecasts[run, observed], best, horizon - observed), unlikely, over)
 
     rows = [_replay(curves, ordering, moments, limit, stops) for ordering in orderings]
     return Backtest(*(np.array(column) for column in zip(*rows, strict=True)))
@@ -196,21 +214,23 @@ def _replay(
 ) -> tuple[int, int, float, float, bool]:
     """One ordering: points trained and possible, both regrets, whether the best run was stopped."""
     horizon = curves.shape[1]
-    best, left, lengths = -math.inf, limit, {}
+    best, left = -math.inf, limit
+    lengths: dict[int, int] = {}
+    stopped: set[int] = set()
     for run in ordering:
         if left <= 0:
             break
         length = min(horizon, left)
-        for observed in (t for t in moments if t < length):
-            if stops(run, observed, best):
-                length = observed
-                break
-            # A run's own values count as the best only once it has ended: until then it may beat them.
+        # What is to be beaten is the best of the runs before; a run does not compete with itself.
+        early = next((t for t in moments if t < length and stops(run, t, best)), None)
+        if early is not None:
+            length = early
+            stopped.add(run)
         lengths[run] = length
         best, left = max(best, float(curves[run, :length].max())), left - length
     possible = {run: min(horizon, limit - i * horizon) for i, run in enumerate(ordering) if i * horizon < limit}
     without = max(float(curves[run, :length].max()) for run, length in possible.items())
     top = float(curves[list(ordering)].max())
     winner = max(lengths, key=lambda run: float(curves[run].max()))
-    stopped = int(curves[winner].argmax()) >= lengths[winner]
-    return sum(lengths.values()), horizon * len(lengths), top - best, top - without, stopped
+    lost = winner in stopped and int(curves[winner].argmax()) >= lengths[winner]
+    return sum(lengths.values()), horizon * len(lengths), top - best, top - without, lost

@@ -22,7 +22,7 @@ from lrstudy.laws.extrapolation.network import CurveTransformer
 from lrstudy.laws.extrapolation.prior import LENGTH, LearningCurvePrior
 from lrstudy.schedules import Cosine
 
-_BORDER_CURVES = 20_000
+_POINTS_OF_A_BAR = 2_000
 _GRADIENT_NORM = 1.0
 _WARMUP = 0.25
 
@@ -101,8 +101,9 @@ class Trained(NamedTuple):
     opt_state: Any
 
 
-def borders_of(key: Key[Array, ""], bars: int, curves: int = _BORDER_CURVES) -> Float[np.ndarray, " borders"]:
+def borders_of(key: Key[Array, ""], bars: int) -> Float[np.ndarray, " borders"]:
     """Borders between which the points of the prior's curves are equally many."""
+    curves = bars * _POINTS_OF_A_BAR // LENGTH
     return equal_mass_borders(np.asarray(LearningCurvePrior().sample(jax.random.fold_in(key, 0), curves)), bars)
 
 

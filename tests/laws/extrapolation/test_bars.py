@@ -42,6 +42,11 @@ def test_the_density_integrates_to_one_and_to_the_cdf():
     np.testing.assert_allclose(bars.cdf(y), np.cumsum(masses)[:-1], atol=1e-6)
 
 
+def test_one_value_for_all_distributions():
+    bars = Bars(jnp.asarray(BORDERS), jnp.stack([LOGITS, LOGITS[::-1], jnp.zeros(5)]))
+    np.testing.assert_array_equal(bars.cdf(0.3), bars.cdf(jnp.full(3, 0.3)))
+
+
 def test_half_of_a_tail_lies_between_its_borders():
     masses = np.asarray(jax.nn.softmax(LOGITS))
     bars, y = at([BORDERS[0], BORDERS[-1]])

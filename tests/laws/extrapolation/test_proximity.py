@@ -52,7 +52,7 @@ def test_no_stop_before_the_prediction_level():
     """A first prefix that looks finished: flat, then rising. Its own fit is near its asymptote but not trusted."""
     n = np.arange(1, 21.0)
     y = np.concatenate([np.full(5, 0.2), 0.9 - 0.7 * (n[5:] - 4) ** -0.7])
-    found = levels(n, y, first=5, every=1, steady=0.01)
+    found = levels(n, y, first=5, every=3, steady=0.01)
     assert found.proximities[0] <= 1e-6
     assert found.prediction > 0
     assert (stop_at(found, 0.05) or 99) > 5

@@ -65,6 +65,19 @@ def test_one_likely_point_is_enough_to_go_on():
     assert should_stop(Late(), np.zeros(10), 0.5, horizon=39)
 
 
+def test_many_unlikely_points_are_likely_together():
+    """Two deviations below the best each of 90 points has a chance of 2.3 %; four deviations below all have 0.3 %."""
+    prefix = np.full(10, 0.4)
+    assert should_stop(Constant(), prefix, 0.6)
+    assert not should_stop(Constant(), prefix, 0.6, over="any")
+    assert should_stop(Constant(), prefix, 0.8, over="any")
+    # 2.3 % of two points is 4.6 % together, of three 6.8 %.
+    assert should_stop(Constant(), prefix, 0.6, horizon=12, over="any")
+    assert not should_stop(Constant(), prefix, 0.6, horizon=13, over="any")
+    with pytest.raises(ValueError, match="over must be 'each' or 'any', got 'all'"):
+        should_stop(Constant(), prefix, 0.6, over="all")
+
+
 def test_nothing_to_beat_and_nothing_left():
     assert not should_stop(Constant(), np.zeros(10), -math.inf)
     assert not should_stop(Constant(), np.zeros(10), 9.0, horizon=10)

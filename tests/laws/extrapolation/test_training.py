@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from lrstudy.laws.extrapolation import Extrapolator, Recipe, train
 from lrstudy.laws.extrapolation.bars import bar_of
+from lrstudy.laws.extrapolation.stopping import should_stop
 from lrstudy.laws.extrapolation.training import draw_batch
 from tests.experiments.slow import takes_minutes
 from tests.laws.extrapolation.tiny import TINY, curves
@@ -70,6 +71,13 @@ def test_a_prediction_is_the_batchs(trained):
         bars.log_density(jnp.asarray(fresh[1, 20:])), extrapolator.log_densities(fresh, 20)[1], atol=1e-3
     )
     assert bars.mean().shape == (80,)
+
+
+def test_a_network_says_when_to_stop(trained):
+    """Nobody beats 3, far beyond what curves can reach, and everybody beats what is far below."""
+    prefix = curves(3, 1)[0, :30]
+    assert should_stop(trained[0], prefix, 3.0)
+    assert not should_stop(trained[0], prefix, -2.0)
 
 
 def test_bytes_and_back(trained):
