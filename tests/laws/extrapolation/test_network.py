@@ -21,13 +21,12 @@ def network():
     values = jnp.asarray(curves(0, 4))
     cutoffs = jnp.array([[1, 7, 40, 40, 98]] * 4)
     times = jnp.array([[2, 50, 41, 100, 99]] * 4)
-    params = jax.jit(net.init)(jax.random.key(1), BORDERS, values, cutoffs, times)
-    # Away from initial zeros, behind which an error could hide.
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    # No initial zeros, behind which an error could hide.
+    shapes, tree = jax.tree.flatten(jax.eval_shape(net.init, jax.random.key(1), BORDERS, values, cutoffs, times))
+    rng = np.random.default_rng(2)
+    params = jax.tree.unflatten(tree, [rng.normal(0, 0.5, shape.shape).astype(np.float32) for shape in shapes])
     apply = jax.jit(net.apply)
-    return lambda *given: apply(jax.tree.unflatten(tree, noisy), BORDERS, *given), values, cutoffs, times
+    return lambda *given: apply(params, BORDERS, *given), values, cutoffs, times
 
 
 def test_a_query_sees_its_context_alone(network):

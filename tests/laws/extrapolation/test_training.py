@@ -26,7 +26,7 @@ def test_a_tiny_network_learns_to_read_the_context(trained):
 
     That density is the mean over the curves themselves of what lies in each bar at each time, which flatters it.
     """
-    fresh = curves(100, 600)
+    fresh = curves(100, 300)
     extrapolator, _ = trained
     bars, widths = np.asarray(bar_of(extrapolator.borders, fresh)), np.diff(extrapolator.borders)
     inside = (bars > 0) & (bars < TINY.bars - 1)
@@ -58,7 +58,7 @@ def test_a_small_network_beats_the_last_value():
 
 def test_progress_is_told(trained):
     steps, losses = zip(*trained[1], strict=True)
-    assert steps == tuple(range(25, 101, 25))
+    assert steps == (25, 50)
     assert losses[-1] < losses[0]
 
 
@@ -102,8 +102,8 @@ def test_a_bad_prefix_is_refused(trained, prefix):
 
 
 def test_batches_hold_every_cutoff_and_a_later_time():
-    values, cutoffs, times = draw_batch(jax.random.key(0), Recipe(batch=16, queries=800))
-    assert values.shape == (16, 100)
+    values, cutoffs, times = draw_batch(jax.random.key(0), Recipe(batch=600, queries=32))
+    assert values.shape == (600, 100)
     assert set(np.unique(cutoffs)) == set(range(1, 100))
     assert (times > cutoffs).all()
     assert int(times.max()) == 100

@@ -5,7 +5,7 @@ import numpy as np
 
 from lrstudy.laws.extrapolation import ImportanceSampler, LearningCurvePrior, Recipe
 
-TINY = Recipe(curves=1_600, batch=16, queries=8, peak=1e-2, bars=50, width=16, layers=1, heads=1, components=2)
+TINY = Recipe(curves=800, batch=16, queries=8, peak=1e-2, bars=50, width=16, layers=1, heads=1, components=2)
 
 
 def curves(seed, n):
