@@ -153,7 +153,8 @@ class _Training:
             progress.advance(done, step, float(losses.mean()))
             done, now = step, time.monotonic()
             self.seconds = earlier + now - began
-            if step < self.recipe.steps and (stop.requested or now - saved > _SAVE_SECONDS):
+            # At the end too: the check that follows takes a while, and may be cut short.
+            if step == self.recipe.steps or stop.requested or now - saved > _SAVE_SECONDS:
                 self.save(borders, state, self.seconds)
                 saved = now
                 if stop.requested:

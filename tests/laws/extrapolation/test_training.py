@@ -46,7 +46,7 @@ def test_a_small_network_beats_the_last_value():
     Fresh curves, four standard errors at every cut-off. A width of each curve's own is a better guess where little is
     left; a network of the default size beats that too, as the command's table shows.
     """
-    recipe = dataclasses.replace(TINY, curves=20_000, batch=32, width=32, layers=2)
+    recipe = dataclasses.replace(TINY, curves=20_000, batch=32, bars=50, width=32, layers=2)
     params, borders = train(jax.random.key(0), recipe)
     extrapolator, fresh = Extrapolator(params, jnp.asarray(borders), recipe), curves(100, 600)
     for cutoff in (10, 20, 40, 80):
