@@ -4,7 +4,8 @@ Laws of curves (``AnnealingLaw``, ``MultiPowerLaw``, ``FunctionalScalingLaw``, `
 are fitted to ``Curve``s, which ``read_curves`` reads from files; laws of runs (``ChinchillaLaw``, ``KaplanLaw``,
 ``KaplanStepsLaw``, ``StepLaw``, ``PowerLearningRate``) to tables with one row a run. Each ``predict``s, and its
 ``fit`` says how well it does and which parameters the data do not tell. ``best_schedule`` asks a law of curves for the
-schedule that it likes best.
+schedule that it likes best. How a learning curve goes on whatever its schedule is the matter of ``extrapolation``; what
+samples and features do to least squares, exactly, that of ``random_features`` and ``feature_regimes``.
 """
 
 from lrstudy.laws.annealing import AnnealingLaw
@@ -14,6 +15,7 @@ from lrstudy.laws.convex_bound import ConvexBound
 from lrstudy.laws.critical_batch import BatchTradeoff, CriticalBatch, batch_tradeoff
 from lrstudy.laws.curve import Curve
 from lrstudy.laws.errors import ExtrapolationWarning, LawError
+from lrstudy.laws.extrapolation.prior import LearningCurvePrior
 from lrstudy.laws.fit import Fit
 from lrstudy.laws.functional_scaling import FunctionalScalingLaw
 from lrstudy.laws.kaplan import KaplanLaw, KaplanStepsLaw
@@ -40,6 +42,7 @@ __all__ = [
     "KaplanLaw",
     "KaplanStepsLaw",
     "LawError",
+    "LearningCurvePrior",
     "MultiPowerLaw",
     "PowerLearningRate",
     "SizedAnnealingLaw",
