@@ -55,11 +55,12 @@ class AnnealingLaw(ScheduleLaw):
         del per_octave
         return {"S1": path.sums[steps], "S2": np.cumsum(momentum(path.drops, self.decay))[steps]}
 
-    def end_rows(self, rates: Any) -> dict[str, Any]:
+    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
         """Implements ``ScheduleLaw.end_rows``."""
-        ago = np.arange(rates.shape[0] - 1, 0, -1)
+        ago = np.arange(rates.shape[0] - 1 - warmup_steps, 0, -1)
         reached = (1 - self.decay**ago) / (1 - self.decay)
-        return {"S1": rates.sum()[None], "S2": ((rates[:-1] - rates[1:]) * reached).sum()[None]}
+        drops = rates[warmup_steps:-1] - rates[warmup_steps + 1 :]
+        return {"S1": rates.sum()[None], "S2": (drops * reached).sum()[None]}
 
     def formula(self, rows: Mapping[str, Any]) -> Any:
         """Implements ``Law.formula``."""

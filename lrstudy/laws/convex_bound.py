@@ -41,8 +41,9 @@ class ConvexBound(ScheduleLaw):
         terms = [_terms(path.rates[: step + 1]) for step in steps]
         return {"distance": np.array([one[0] for one in terms]), "noise": np.array([one[1] for one in terms])}
 
-    def end_rows(self, rates: Any) -> dict[str, Any]:
-        """Implements ``ScheduleLaw.end_rows``; rates at the end must be above 0."""
+    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
+        """Implements ``ScheduleLaw.end_rows``; rates at the end must be above 0. Warmup is like any other rates."""
+        del warmup_steps
         left = rates[::-1].cumsum()[::-1]
         costs = (rates**2)[::-1].cumsum()[::-1]
         last = (rates[:-1] / left[1:] * costs[:-1] / left[:-1]).sum() / 2

@@ -19,7 +19,7 @@ class Curve:
     """The losses of one run.
 
     The rate logged at a step is that of the update with this number, counted from 0, and the loss is the one after that
-    update. (Rows of a study have the loss before it; ``curve_of_records`` shifts them.)
+    update. (Rows of a study have the loss before it; ``study.loss_curves`` shifts them.)
 
     Attributes:
         steps: shape (n,), whole numbers that rise.
@@ -85,12 +85,12 @@ class Curve:
         return rate_path(self.rates, len(self.rates), warmup_steps=self.warmup_steps, warmup=warmup)
 
     def after_warmup(self) -> Self:
-        """The rows whose update is not one of the warmup's.
+        """The rows whose update is not one of the warmup's, nor before the first rate above 0.
 
         Raises:
             LawError: there are fewer than two.
         """
-        keep = self.steps >= self.warmup_steps
+        keep = (self.steps >= self.warmup_steps) & (np.cumsum(self.rates)[self.steps] > 0)
         if keep.all():
             return self
         if keep.sum() < 2:
@@ -125,7 +125,7 @@ def named(curves: Curves) -> dict[str, Curve]:
 
 def _column(name: str, given: Any) -> np.ndarray:
     try:
-        column = np.asarray(given, np.float64)
+        column = np.array(given, np.float64)
     except (TypeError, ValueError):
         column = np.zeros(())
     if column.ndim != 1:

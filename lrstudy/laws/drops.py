@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lrstudy.laws.rate_path import RatePath
+from lrstudy.laws.rate_path import NOTHING, RatePath
 
 FINE = 32
 """Blocks an octave of a prediction, whose losses then err by some 5e-7."""
@@ -46,21 +46,21 @@ class Drops(NamedTuple):
 def drop_blocks(path: RatePath, steps: np.ndarray, per_octave: int) -> Drops:
     """The drops before each step.
 
-    A sum over drops ``sum_k drop_k g(k)``, with g smooth in the logarithm of the time since k, is nearly a sum over
-    blocks with g taken at the block's mean, weighted by the sizes of its drops: the last few steps and all of a sudden
-    drop are exact, and the error falls with the square of the blocks' length.
+    A sum over drops ``sum_k drop_k g(k)``, with g smooth in the logarithms of the time since k and of the rate, is
+    nearly a sum over blocks with g taken at the block's mean, weighted by the sizes of its drops: the last few steps
+    and all of a sudden drop are exact, and the error falls with the square of the blocks' length. No block holds both
+    falls and rises, or rates farther apart than its lengths in time are; where rates jump about, a block is a step.
 
     Args:
         path: the rates.
         steps: shape (n,), rising.
-        per_octave: blocks between a time ago and twice that.
+        per_octave: blocks between a time ago, or a rate, and twice that.
     """
-    total = path.sums
-    weights = np.abs(path.drops)
-    ends = _block_ends(len(path.rates), per_octave)
-    # Block j of step t holds the drops at t - ends[j + 1] + 1 ... t - ends[j].
-    upper = np.clip(steps[:, None] + 1 - ends[None, :-1], 0, None)
-    lower = np.clip(steps[:, None] + 1 - ends[None, 1:], 0, None)
+    total, weights = path.sums, np.abs(path.drops)
+    ago = steps[:, None] + 1 - _block_ends(len(path.rates), per_octave)
+    edges = np.concatenate([ago, np.minimum(_stretches(path, per_octave), steps[:, None] + 1)], axis=1)
+    edges = np.sort(edges.clip(0), axis=1)
+    lower, upper = edges[:, :-1], edges[:, 1:]
     # Counted in whole drops: differences of sums of floats leave dust where there is no drop at all.
     counts = np.concatenate([[0], np.cumsum(weights > 0)])
     row, block = np.nonzero(counts[upper] > counts[lower])
@@ -72,22 +72,38 @@ def drop_blocks(path: RatePath, steps: np.ndarray, per_octave: int) -> Drops:
 
     weight = block_sums(weights)
     place = block_sums(weights * total) / weight
-    found = Drops(
-        row, block_sums(path.drops), block_sums(weights * path.rates) / weight, place, total[steps[row]] - place
-    )
-    return _in_strips(found)
+    # Of a block at the end the two are one number, rounded twice.
+    since = np.clip(total[steps[row]] - place, 0, None)
+    rate = block_sums(weights * path.rates) / weight
+    return _in_strips(Drops(row, block_sums(path.drops), rate, place, since))
 
 
-def drops_before_end(rates: Any) -> Drops:
-    """Every drop before the last update of rates without warmup, one block each: for derivatives by the rates.
+def block_count(path: RatePath, per_octave: int) -> int:
+    """How many blocks a step may have, before those without a drop are left out."""
+    return len(_block_ends(len(path.rates), per_octave)) + len(_stretches(path, per_octave))
+
+
+def _stretches(path: RatePath, per_octave: int) -> np.ndarray:
+    """First steps of stretches that only fall or only rise, through rates that are one block apart at most."""
+    floor = NOTHING * path.rates.max()
+    level = np.floor(per_octave * np.log2(np.maximum(path.rates, floor))).astype(int)
+    kind = 3 * level + np.sign(path.drops).astype(int)
+    return np.flatnonzero(np.diff(kind, prepend=kind[0] - 1) != 0)
+
+
+def drops_before_end(rates: Any, warmup_steps: int) -> Drops:
+    """Every drop between warmup and the last update, one block each: for derivatives by the rates.
 
     Args:
         rates: shape (T,), NumPy's or JAX's.
+        warmup_steps: updates whose rise is no drop.
     """
     xp = rates.__array_namespace__()
     place = xp.cumsum(rates)
-    strip = Drops(None, rates[:-1] - rates[1:], rates[1:], place[1:], place[-1] - place[1:])
-    return Drops(xp.zeros(1, int), *(column[None] for column in strip[1:]))
+    after = slice(warmup_steps + 1, None)
+    drop = rates[warmup_steps:-1] - rates[after]
+    strip = (drop, rates[after], place[after], place[-1] - place[after])
+    return Drops(xp.zeros(1, int), *(column[None] for column in strip))
 
 
 def _block_ends(length: int, per_octave: int) -> np.ndarray:

@@ -8,17 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrstudy.laws.errors import LawError, fail
+from lrstudy.laws.intervals import CLOSE, Bootstrap, bootstrap
 from lrstudy.laws.law import Law, Sample
 from lrstudy.laws.scores import average, scores
-from lrstudy.laws.solver import HUBER, MOST_CALLS, Solved, solve
+from lrstudy.laws.solver import HUBER, MOST_CALLS, solve
 
 L = TypeVar("L", bound=Any)
-
-LEVEL = 0.95
-"""Of intervals."""
-
-CLOSE = 1.1
-"""Times the best objective: what counts as about as good."""
 
 FOLLOWED = 8
 """The best starts, which are followed to the solver's tolerance."""
@@ -32,7 +27,8 @@ class Fit(Generic[L]):
         law: with the parameters found.
         metrics: averages over the runs that it was fitted to of ``r2``, ``mae``, ``relative_error`` and ``worst_error``
             (see ``scores``), and ``objective``, the sum of Huber losses of the log losses.
-        intervals: parameter name to the ends of its 95% bootstrap interval; NaN where none was drawn or it was held.
+        intervals: parameter name to the ends of its 95% bootstrap interval; NaN where none was drawn, it was held, or
+            there are fewer than two rows a parameter.
         identified: parameter name to whether its interval is narrower than its value and than the refits' median;
             where it is not, the data do not say what the parameter is, though the law may predict well.
         converged: whether the solver met its tolerance at the parameters found. Along a valley of parameters that the
@@ -80,7 +76,10 @@ class Settings:
         if isinstance(key, jax.Array):
             data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
             key = np.asarray(data).ravel().tolist()
-        return np.random.default_rng(key)
+        try:
+            return np.random.default_rng(key)
+        except (TypeError, ValueError):
+            fail("fit", "key", "a JAX key, an int of at least 0 or None", self.key)
 
 
 def fit_sample(law: L, sample: Sample, settings: Settings) -> Fit[L]:
@@ -108,11 +107,12 @@ def fit_sample(law: L, sample: Sample, settings: Settings) -> Fit[L]:
         starts |= {p.name: np.full(settings.starts, p.anchor) for p in law.parameters if p.anchor is not None}
         solved = solve(law, sample, starts, held=True)
         finals = solved
-    if not np.isfinite(solved.objective).any():
-        raise LawError(f"{type(law).__name__}: no start led to finite losses")
     best = finals.best(1)
+    if not np.isfinite(best.objective[0]):
+        raise LawError(f"{type(law).__name__}: no start led to finite losses")
     found = law.with_values({name: float(values[0]) for name, values in best.values.items()})
-    intervals, identified = _intervals(found, sample, settings, solved, rng)
+    held = tuple(p.name for p in law.parameters if not settings.converge and p.anchor is not None)
+    intervals, identified = bootstrap(found, sample, solved, Bootstrap(settings.resamples, held), rng)
     return Fit(
         found,
         _metrics(found, sample),
@@ -129,44 +129,3 @@ def _metrics(law: Law, sample: Sample) -> dict[str, float]:
     error = np.abs(np.log(predicted) - np.log(sample.losses))
     huber = np.where(error <= HUBER, error**2 / 2, HUBER * (error - HUBER / 2))
     return {**average(each), "objective": float(huber.sum())}
-
-
-def _intervals(
-    law: Law, sample: Sample, settings: Settings, begun: Solved, rng: np.random.Generator
-) -> tuple[dict[str, tuple[float, float]], dict[str, bool]]:
-    """Percentiles of refits to rows drawn with replacement.
-
-    Neighbouring losses of a run err alike, so blocks of the root of the run's length are drawn (circular block
-    bootstrap); independent rows are drawn one by one. What differs between runs and the curves do not show is not in
-    it. Refits begin at the ends of all starts that were about as good as the best, so that parameters which the data
-    do not tell apart spread along their valley; an interval reaches to the value found where that lies outside.
-    """
-    free = [p.name for p in law.parameters if settings.converge or p.anchor is None]
-    intervals = {p.name: (float("nan"), float("nan")) for p in law.parameters}
-    identified = dict.fromkeys(intervals, False)
-    if not settings.resamples:
-        return intervals, identified
-    counts = np.stack([_drawn(sample, rng) for _ in range(settings.resamples)])
-    close = begun.best(int((begun.objective <= CLOSE * begun.objective.min()).sum()))
-    places = np.arange(settings.resamples) % len(close.objective)
-    starts = {name: values[places] for name, values in close.values.items()}
-    solved = solve(law, sample, starts, counts, held=not settings.converge)
-    kept = np.isfinite(solved.objective)
-    for name in free:
-        value = law.values[name]
-        low, median, high = np.percentile(solved.values[name][kept], (50 * (1 - LEVEL), 50, 50 * (1 + LEVEL))).tolist()
-        intervals[name] = min(low, value), max(high, value)
-        identified[name] = intervals[name][1] - intervals[name][0] <= min(abs(value), abs(median))
-    return intervals, identified
-
-
-def _drawn(sample: Sample, rng: np.random.Generator) -> np.ndarray:
-    """How often every row is drawn, shape (n,): of each run as many as it has, in circular blocks."""
-    counts = np.zeros(len(sample.losses))
-    for run in np.unique(sample.runs):
-        mine = np.flatnonzero(sample.runs == run)
-        block = 1 if sample.independent else max(1, round(np.sqrt(len(mine))))
-        firsts = rng.integers(len(mine), size=-(-len(mine) // block))
-        places = (firsts[:, None] + np.arange(block)).ravel()[: len(mine)] % len(mine)
-        counts[mine] = np.bincount(places, minlength=len(mine))
-    return counts

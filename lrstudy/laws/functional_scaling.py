@@ -42,6 +42,8 @@ class FunctionalScalingLaw(ScheduleLaw):
         Parameter("gamma"),
     )
 
+    coarse: ClassVar = 8  # it takes the sum since a drop as it is, which a fall to 0 changes fast
+
     L0: float
     c1: float
     s: float
@@ -54,9 +56,9 @@ class FunctionalScalingLaw(ScheduleLaw):
         """Implements ``ScheduleLaw.rows``."""
         return {"S1": path.sums[steps], "drops": drop_blocks(path, steps, per_octave)}
 
-    def end_rows(self, rates: Any) -> dict[str, Any]:
+    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
         """Implements ``ScheduleLaw.end_rows``."""
-        return {"S1": rates.sum()[None], "drops": drops_before_end(rates)}
+        return {"S1": rates.sum()[None], "drops": drops_before_end(rates, warmup_steps)}
 
     def formula(self, rows: Mapping[str, Any]) -> Any:
         """Implements ``Law.formula``."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lrstudy.laws.errors import LawError
-from lrstudy.laws.fit import LEVEL, Fit, Settings
-from lrstudy.laws.log_linear import bootstrap
+from lrstudy.laws.fit import Fit, Settings
+from lrstudy.laws.intervals import LEVEL
 
 
 def fit_with_bootstrap(
@@ -30,7 +30,7 @@ def fit_with_bootstrap(
     rng = settings.generator()
     drawn: list[list[float]] = []
     count = len(next(iter(rows.values())))
-    for places in bootstrap(count, settings.resamples, rng):
+    for places in rng.integers(count, size=(settings.resamples, count)):
         try:
             other = build({name: row[places] for name, row in rows.items()})
         except LawError:

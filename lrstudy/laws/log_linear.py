@@ -28,8 +28,3 @@ def fit_powers(owner: str, target: np.ndarray, *variables: np.ndarray) -> np.nda
     ):
         raise LawError(f"{owner}: {design.shape[1]} coefficients need as many runs that differ in every variable")
     return np.linalg.lstsq(design, np.log(target))[0]
-
-
-def bootstrap(count: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of rows drawn with replacement, shape (resamples, count)."""
-    return rng.integers(count, size=(resamples, count))

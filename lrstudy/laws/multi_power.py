@@ -59,9 +59,9 @@ class MultiPowerLaw(ScheduleLaw):
         """Blocks of drops with the rate after them and the sum since; implements ``ScheduleLaw.rows``."""
         return {"S1": path.sums[steps], "drops": drop_blocks(path, steps, per_octave)}
 
-    def end_rows(self, rates: Any) -> dict[str, Any]:
+    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
         """Implements ``ScheduleLaw.end_rows``."""
-        return {"S1": rates.sum()[None], "drops": drops_before_end(rates)}
+        return {"S1": rates.sum()[None], "drops": drops_before_end(rates, warmup_steps)}
 
     def formula(self, rows: Mapping[str, Any]) -> Any:
         """Implements ``Law.formula``."""

@@ -46,11 +46,15 @@ class PowerLearningRate:
         )
 
     @classmethod
-    def fit(cls, runs: Any, *, key: Any = None, resamples: int = 1000) -> Fit[Self]:
+    def fit(
+        cls, runs: Any, *, starts: int = 1, converge: bool = True, key: Any = None, resamples: int = 1000
+    ) -> Fit[Self]:
         """Fits the law to the best rates of several batches and lengths.
 
         Args:
             runs: a data frame or mapping with the columns batch, tokens, lr: one row for each batch and length.
+            starts: of no consequence, as the fit is linear; so is ``converge``. They are there as for every law.
+            converge: see ``starts``.
             key: of the bootstrap.
             resamples: of the bootstrap.
 
@@ -65,7 +69,7 @@ class PowerLearningRate:
         def score(law: Any) -> dict[str, float]:
             return scores(np.log(law.predict(rows["batch"], rows["tokens"])), np.log(rows["lr"]))
 
-        return fit_with_bootstrap(cls._of, rows, ("a", "b"), score, Settings(1, key=key, resamples=resamples))
+        return fit_with_bootstrap(cls._of, rows, ("a", "b"), score, Settings(starts, converge, key, resamples))
 
     @classmethod
     def _of(cls, rows: Mapping[str, np.ndarray]) -> Self:

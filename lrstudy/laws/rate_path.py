@@ -12,6 +12,9 @@ from lrstudy.schedules import Schedule
 Warmup = Literal["true", "constant"]
 WARMUPS: tuple[Warmup, ...] = ("true", "constant")
 
+NOTHING = 1e-3
+"""Of the highest rate: one below this moves nothing."""
+
 _RATES = "a schedule, or a sequence of finite rates, none below 0 and not all 0"
 
 
@@ -36,8 +39,9 @@ class RatePath:
 
     @property
     def idle_steps(self) -> int:
-        """Updates after warmup at a rate of 0."""
-        return int((self.rates[self.warmup_steps :] == 0).sum())
+        """Updates after warmup at a rate of nearly 0."""
+        after = self.rates[self.warmup_steps :]
+        return int((after <= NOTHING * after.max()).sum())
 
 
 def rate_path(schedule: Any, length: int, *, warmup_steps: int = 0, warmup: Warmup = "true") -> RatePath:
@@ -93,8 +97,8 @@ def interpolated_rates(steps: np.ndarray, learning_rates: np.ndarray, warmup_ste
         UserWarning,
         stacklevel=3,
     )
-    if 0 < warmup_steps <= steps[0]:
-        known = np.array([0, warmup_steps, *steps]), np.array([0.0, learning_rates[0], *learning_rates])
-    else:
-        known = steps, learning_rates
+    known = steps, learning_rates
+    if warmup_steps and steps[0]:
+        top = min(warmup_steps, steps[0])
+        known = np.array([0, top, *steps]), np.array([0.0, learning_rates[0], *learning_rates])
     return np.interp(np.arange(int(steps[-1]) + 1), *known)

@@ -2,12 +2,12 @@
 
 import abc
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from lrstudy.laws.curve import Curve, Curves, named
-from lrstudy.laws.drops import COARSE, FINE
+from lrstudy.laws.drops import COARSE, FINE, block_count
 from lrstudy.laws.errors import LawError, fail
 from lrstudy.laws.fit import Fit, Settings, fit_sample
 from lrstudy.laws.law import Law, Range, Sample, joined
@@ -28,8 +28,15 @@ IDLE_SHARE = 0.01
 L = TypeVar("L", bound="ScheduleLaw")
 
 
+CHUNK = 2_000_000
+"""Blocks of drops that are held at a time."""
+
+
 class ScheduleLaw(Law):
     """A law whose rows are logged steps of a run."""
+
+    coarse: ClassVar[int] = COARSE
+    """Blocks of drops an octave while it is fitted."""
 
     @abc.abstractmethod
     def rows(self, path: RatePath, steps: np.ndarray, per_octave: int = FINE) -> dict[str, Any]:
@@ -42,11 +49,12 @@ class ScheduleLaw(Law):
         """
 
     @abc.abstractmethod
-    def end_rows(self, rates: Any) -> dict[str, Any]:
-        """The row of the last update of rates without warmup, exactly, for NumPy's arrays and JAX's.
+    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
+        """The row of the last update, exactly, for NumPy's arrays and JAX's.
 
         Args:
             rates: shape (T,).
+            warmup_steps: updates whose rise is no drop.
         """
 
     def predict(
@@ -74,12 +82,12 @@ class ScheduleLaw(Law):
         """
         wanted = asked_steps(schedule, steps)
         path = rate_path(schedule, int(wanted.max()) + 1, warmup_steps=warmup_steps, warmup=warmup)
-        rows = self.rows(path, wanted)
         self._check_range(path, wanted)
-        with np.errstate(
-            divide="ignore"
-        ):  # before the first rate above 0 the power law is infinite, and the loss with it
-            return np.asarray(self.formula(rows))
+        size = max(1, CHUNK // block_count(path, FINE))
+        # Before the first rate above 0 the power law is infinite, and the loss with it.
+        with np.errstate(divide="ignore"):
+            chunks = [self.formula(self.rows(path, wanted[i : i + size])) for i in range(0, len(wanted), size)]
+        return np.concatenate(chunks)
 
     def scores(self, curves: Curves, *, warmup: Warmup = "true") -> dict[str, dict[str, float]]:
         """How well curves are predicted, by their names; see ``lrstudy.laws.scores``.
@@ -117,15 +125,16 @@ def sample_of(law: ScheduleLaw, curves: Curves, warmup: Warmup) -> tuple[Sample,
     """The rows of curves as a law reads them, and the ranges that they cover."""
     whole = [curve.after_warmup() for curve in named(curves).values()]
     paths = [curve.path(warmup) for curve in whole]
-    sample = joined([(law.rows(p, c.steps, COARSE), c.losses) for p, c in zip(paths, whole, strict=True)])
+    sample = joined([(law.rows(p, c.steps, law.coarse), c.losses) for p, c in zip(paths, whole, strict=True)])
     return sample, _ranges(paths, whole)
 
 
 def _asked(path: RatePath, steps: np.ndarray) -> dict[str, Any]:
     after = path.rates[path.warmup_steps :]
     idle = max(0.0, path.idle_steps - IDLE_SHARE * len(path.rates))
+    sums = path.sums[steps[steps >= path.warmup_steps]]
     return {
-        "sum of rates": path.sums[steps],
+        "sum of rates": sums[sums > 0],
         "highest rate": after.max(),
         "number of updates at rate 0, less one in a hundred,": idle,
     }
@@ -176,4 +185,6 @@ def power_law_starts(
 def drop_scale(rng: np.random.Generator, count: int, dropped: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Factors of the drops' sums by which the largest explains between a fiftieth and a half of the losses' range."""
     largest = float(np.abs(dropped).max())
-    return rng.uniform(0.02, 0.5, count) * float(np.ptp(losses)) / (largest or 1.0)
+    # Losses that are all alike have no range; a parameter of 0 could not leave it.
+    span = max(float(np.ptp(losses)), 1e-3 * float(losses.min()))
+    return rng.uniform(0.02, 0.5, count) * span / (largest or 1.0)

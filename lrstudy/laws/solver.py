@@ -161,7 +161,8 @@ def _program(cls: type[Law]) -> Any:
             throw=False,
         )
         free = jnp.where(holds, start, found.value)
-        objective = jnp.nan_to_num(0.5 * jnp.sum(residuals(free, data) ** 2), nan=jnp.inf)
+        objective = 0.5 * jnp.sum(residuals(free, data) ** 2)
+        objective = jnp.where(jnp.isfinite(objective), objective, jnp.inf)
         return free, objective, found.result == optimistix.RESULTS.successful
 
     return jax.jit(jax.vmap(one, in_axes=(0, 0, None, None)))

@@ -50,7 +50,16 @@ class StepLaw:
         return rate, self.batch_factor * tokens**self.batch_tokens
 
     @classmethod
-    def fit(cls, runs: Any, *, close: float = CLOSE, key: Any = None, resamples: int = 1000) -> Fit[Self]:
+    def fit(
+        cls,
+        runs: Any,
+        *,
+        close: float = CLOSE,
+        starts: int = 1,
+        converge: bool = True,
+        key: Any = None,
+        resamples: int = 1000,
+    ) -> Fit[Self]:
         """Fits the law to a grid of runs.
 
         Those within ``close`` of the smallest loss of their N and D are kept; the logarithms of their rates and
@@ -59,6 +68,8 @@ class StepLaw:
         Args:
             runs: a data frame or mapping with the columns N, D, lr, batch (tokens), loss, one row a run.
             close: share of the loss.
+            starts: of no consequence, as the fit is linear; so is ``converge``. They are there as for every law.
+            converge: see ``starts``.
             key: of the bootstrap, which draws from the runs that were kept.
             resamples: of the bootstrap.
 
@@ -85,7 +96,7 @@ class StepLaw:
             }
 
         names = tuple(field.name for field in dataclasses.fields(cls))
-        return fit_with_bootstrap(cls._of, kept, names, score, Settings(1, key=key, resamples=resamples))
+        return fit_with_bootstrap(cls._of, kept, names, score, Settings(starts, converge, key, resamples))
 
     @classmethod
     def _of(cls, rows: Mapping[str, np.ndarray]) -> Self:

@@ -38,6 +38,8 @@ from lrstudy.study.workdir import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FIGURES = (".svg", ".png", ".pdf")
+
 LAWS = {
     "annealing": AnnealingLaw,
     "multi_power": MultiPowerLaw,
@@ -143,33 +145,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return RUN_FAILED
+    except KeyboardInterrupt:
+        print("stopped; nothing was written but what was said above", file=sys.stderr)
+        return RUN_FAILED
     return OK
 
 
 def _run(given: argparse.Namespace) -> None:
-    for path in filter(None, (given.figure, given.output)):
-        check_output(path)
+    _check(given)
     if not given.curves.exists():
         raise ConfigError(f"curves must be a file or a folder, got '{given.curves}'")
     curves = read_curves(given.curves, warmup_steps=given.warmup_steps)
-    fitted = given.fit.split(",")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that rates are interpolated is in the help
-        fits = fit_laws(
-            curves,
-            fitted,
-            given.laws.split(","),
-            starts=given.starts,
-            resamples=given.resamples,
-            converge=not given.early,
-            warmup=given.warmup,
-        )
+    fitted, laws = ([name.strip() for name in names.split(",")] for names in (given.fit, given.laws))
+    settings = {"starts": given.starts, "resamples": given.resamples, "converge": not given.early}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fits = fit_laws(curves, fitted, laws, warmup=given.warmup, **settings)
         print(report(fits, curves, fitted, given.warmup))
         if given.figure is not None:
             draw(fits, curves, fitted, given.warmup).savefig(given.figure)
             print(f"\nfigure: {given.figure}")
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        print(f"warning: {message}", file=sys.stderr)
     if given.best is not None:
         _write_best(given, next(iter(fits.values())).law, curves)
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuses what would fail after the fits.
+
+    Raises:
+        ConfigError: for a bad flag.
+    """
+    for path in filter(None, (given.figure, given.output)):
+        check_output(path)
+    if given.figure is not None and given.figure.suffix not in FIGURES:
+        raise ConfigError(f"figure must end in one of {', '.join(FIGURES)}, got '{given.figure}'")
+    if given.output is not None and given.best is None:
+        raise ConfigError("output is for the schedule that --best=STEPS asks for")
+    if given.best is not None and given.best < 2:
+        raise ConfigError(f"best must be at least 2 updates, got {given.best}")
 
 
 def _write_best(given: argparse.Namespace, law: Any, curves: Mapping[str, Curve]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lrstudy.laws import AnnealingLaw, ConvexBound, LawError, MultiPowerLaw, best_schedule
+from lrstudy.laws import AnnealingLaw, ConvexBound, ExtrapolationWarning, LawError, MultiPowerLaw, best_schedule
 from lrstudy.schedules import WSD, Cosine, Linear, Tabulated
 
 STEPS = 1_200
@@ -52,6 +52,21 @@ def test_the_annealing_law_drops_at_once():
     assert ((best > 1.1 * 3e-4) & (best < 0.9 * PEAK)).sum() <= 0.05 * STEPS
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(400, 150), (1_200, 300)])
+def test_the_sum_of_a_long_warmup_counts(steps, warmup):
+    best = np.asarray(best_schedule(ANNEALING, steps, peak=PEAK, end=3e-4, warmup_steps=warmup).values)[:steps]
+    ramp = PEAK * np.arange(warmup) / warmup
+
+    def loss(rates):
+        return ANNEALING.predict(rates, steps=[steps - 1], warmup_steps=warmup)[0]
+
+    sudden = [
+        loss(np.concatenate([ramp, np.where(np.arange(warmup, steps) < at, PEAK, 3e-4)]))
+        for at in range(warmup + 1, steps, 3)
+    ]
+    assert loss(best) == pytest.approx(min(sudden), abs=2e-4)
+
+
 def test_padding_is_refused():
     padded = [np.concatenate([np.full(600, PEAK), np.zeros(n)]) for n in (1, 300, 600)]
     losses = [ANNEALING.predict(s, steps=[len(s) - 1])[0] for s in padded]
@@ -76,7 +91,8 @@ def test_the_convex_bound_has_a_peak_and_a_line():
 
 
 def test_a_rate_that_may_rise_is_at_least_as_good():
-    free = best_schedule(MULTI, STEPS, peak=PEAK, end=3e-4, monotone=False)
+    with pytest.warns(ExtrapolationWarning, match="the rate rises again, and MultiPowerLaw does not know"):
+        free = best_schedule(MULTI, STEPS, peak=PEAK, end=3e-4, monotone=False)
     falling = best_schedule(MULTI, STEPS, peak=PEAK, end=3e-4)
     # Both searches stop within what ten seeds of a run would hide.
     assert final(MULTI, free) <= final(MULTI, falling) + 1e-4

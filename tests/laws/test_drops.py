@@ -47,6 +47,41 @@ def test_blocks_give_the_sum_over_all_drops(name, law, exact):
     np.testing.assert_allclose(last, exact(law, alone, len(after) - 1), rtol=1e-12)
 
 
+SHAPES = {
+    "to_0": np.linspace(1e-3, 0, 4_000),
+    "cosine_to_0": 5e-4 * (1 + np.cos(np.pi * np.arange(4_001) / 4_000)),
+    "dip": np.where(abs(np.arange(4_000) - 1_501) <= 1, 1e-4, 1e-3),
+    "sawtooth": 1e-3 * (1 - np.arange(4_000) % 100 / 110),
+    "jitter": 1e-3 * (1 + 0.05 * np.random.default_rng(0).uniform(-1, 1, 4_000)),
+    "0 in the middle": np.concatenate([np.linspace(1e-3, 0, 2_000), np.full(500, 0.0), np.full(1_500, 5e-4)]),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("law", "exact"), [(MULTI, multi_power), (FUNCTIONAL, functional)], ids=["multi", "functional"]
+)
+def test_falls_and_rises_and_rates_of_0(name, law, exact):
+    """Falls and rises that undo each other keep the error of both.
+
+    In a block of h = log(2) / 32 in the logarithm of the time since a drop, the sum of rates since it, which is at
+    most its square where rates fall to 0, has a variance of (2h)^2 / 12 in its own; what a drop brings has a second
+    derivative in that of 1 at most.
+    """
+    rates_ = SHAPES[name]
+    path = rate_path(rates_, len(rates_))
+    steps = np.array([700, 1_503, 2_400, len(rates_) - 2, len(rates_) - 1])
+    found = law.predict(rates_, steps=steps)
+    assert np.isfinite(found).all()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.array([exact(law, path, t) for t in steps])
+    factor = law.B if law is MULTI else law.c2 * (law.c3 + path.sums[20] ** -law.s)
+    allowed = (2 * np.log(2) / FINE) ** 2 / 12 * factor * np.abs(path.drops).sum()
+    known = np.isfinite(expected)
+    assert known.sum() >= 3
+    np.testing.assert_allclose(found[known], expected[known], atol=max(allowed, 1e-6))
+
+
 def test_a_sudden_drop_is_one_exact_block():
     schedule = np.concatenate([np.full(500, 1.0), np.full(500, 0.25)])
     blocks = drop_blocks(rate_path(schedule, 1_000), np.array([100, 500, 900]), FINE)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from benchmarks.real_curves import SIZES, TRAINED, split
 from lrstudy.laws import (
@@ -21,6 +22,8 @@ from lrstudy.laws import (
     regrets,
     solver,
 )
+from lrstudy.laws.intervals import _block_lengths
+from lrstudy.laws.law import Sample
 from lrstudy.laws.scores import average
 from tests.laws.real_curves import real_curves
 
@@ -141,7 +144,7 @@ def test_step_law_is_recovered_and_its_regret_is_that_of_the_grid():
                     loss = 3 + 0.002 * (i**2 + j**2)
                     rows.append((size, tokens, rate * 2 ** (i / 2), batch * 2 ** (j / 2), loss))
     runs = dict(zip(("N", "D", "lr", "batch", "loss"), np.array(rows).T, strict=True))
-    fit = StepLaw.fit(runs, resamples=50)
+    fit = StepLaw.fit(runs, starts=64, converge=True, key=None, resamples=50)
     for name in ("rate_factor", "rate_size", "rate_tokens", "batch_factor", "batch_tokens"):
         assert getattr(fit.law, name) == pytest.approx(getattr(law, name), rel=1e-6)
     assert fit.metrics["worst_regret"] == 0
@@ -209,6 +212,54 @@ def test_the_same_key_gives_the_same_fit_and_another_law_of_the_size_compiles_no
     assert solver._program(AnnealingLaw)._cache_size() == before
 
 
+def test_rows_before_the_first_rate_are_left_out():
+    law = AnnealingLaw(2.6, 0.43, 0.55, 0.41)
+    rates_, steps = SCHEDULES["cosine"], np.arange(0, STEPS, 50)
+    losses = law.predict(rates_, steps=steps, warmup_steps=0)
+    losses[0] = 9.0
+    fit = AnnealingLaw.fit(Curve(steps, rates_[steps], losses, schedule=rates_), resamples=0)
+    assert fit.metrics["worst_error"] < 1e-6
+
+
+def test_rates_that_end_at_0_are_fitted_to_the_last_row():
+    law = MultiPowerLaw(2.6, 0.43, 0.55, 300.0, 1.0, 0.5, 0.5)
+    steps = np.append(np.arange(250, STEPS, 50), STEPS)
+    falls = [1e-3 * (1 - np.arange(STEPS + 1) / STEPS), 5e-4 * (1 + np.cos(np.pi * np.arange(STEPS + 1) / STEPS))]
+    curves = [Curve(steps, r[steps], law.predict(r, steps=steps), schedule=r) for r in falls]
+    fit = MultiPowerLaw.fit(curves, starts=8, resamples=0)
+    assert fit.metrics["worst_error"] < 1e-3
+
+
+def test_with_hardly_more_rows_than_parameters_nothing_is_identified():
+    curves = curves_of(AnnealingLaw(2.6, 0.43, 0.55, 0.41), noise=1e-3)
+    curve = curves["cosine"]
+    few = Curve(curve.steps[::15][:5], curve.learning_rates[::15][:5], curve.losses[::15][:5], schedule=curve.schedule)
+    fit = AnnealingLaw.fit(few)
+    assert not any(fit.identified.values())
+    assert np.isnan(fit.intervals["L0"]).all()
+
+
+def test_losses_that_do_not_fall():
+    curve = curves_of(AnnealingLaw(2.6, 0.43, 0.55, 0.41))["cosine"]
+    flat = Curve(curve.steps, curve.learning_rates, np.full(len(curve.steps), 3.0), schedule=curve.schedule)
+    fit = AnnealingLaw.fit(flat, resamples=0)
+    assert fit.law.predict(curve.schedule, steps=[STEPS - 1])[0] == pytest.approx(3.0, abs=3e-3)
+
+
+def test_errors_that_hang_together_are_drawn_in_longer_blocks():
+    law = AnnealingLaw(2.6, 0.43, 0.55, 0.41)
+    shocks = np.random.default_rng(1).standard_normal(1_000)
+    alike = lfilter([1.0], [1.0, -0.9], shocks)
+
+    def blocks(noise):
+        rows = {"S1": np.linspace(1, 2, 1_000), "S2": np.zeros(1_000)}
+        return _block_lengths(law, Sample(rows, law.formula(rows) * np.exp(noise), np.zeros(1_000, int)))[0]
+
+    # (3/2 (2 r / (1 - r^2))^2 n)^(1/3) at r = .9 is 51; that r is known to .02 makes it 45 to 63.
+    assert 45 <= blocks(1e-3 * alike) <= 63
+    assert blocks(1e-3 * shocks) <= 3
+
+
 def test_fewer_rows_than_parameters():
     curve = Curve([100, 200, 300], [1e-3] * 3, [3.0, 2.9, 2.8], schedule=np.full(400, 1e-3))
     with pytest.raises(LawError, match="MultiPowerLaw: a fit of 7 parameters needs as many rows, got 3"):
@@ -222,6 +273,7 @@ def test_fewer_rows_than_parameters():
     [
         ({"starts": 0}, "starts must be an int of at least 1, got 0"),
         ({"resamples": -1}, "resamples must be an int of at least 0, got -1"),
+        ({"key": "a"}, "key must be a JAX key, an int of at least 0 or None, got 'a'"),
         ({"warmup": "none"}, "warmup must be 'true' or 'constant', got 'none'"),
     ],
 )
