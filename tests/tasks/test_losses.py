@@ -93,9 +93,15 @@ def feature_noise(task, params, batch):
     return (0.5 * (signs[:, 0] - signs[:, 1] - labels) ** 2).mean()
 
 
+def random_features(task, params, batch):
+    features, labels = (part.astype(np.float64) for part in batch)
+    return ((features @ params["coefficients"] - labels) ** 2).sum() / 2
+
+
 REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
 REFERENCE |= {
     "feature_noise": feature_noise,
+    "random_features": random_features,
     "random_halfspace": signed_rows,
     "two_directions": signed_rows,
     "polynomial_regression": polynomial_regression,
@@ -106,6 +112,7 @@ REFERENCE |= {
     "continual_digits": digits,
     "mixed_text": text,
     "noisy_digits": digits,
+    "repeated_text": text,
 }
 
 
