@@ -47,8 +47,7 @@ class AnnealingLaw(ScheduleLaw):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.decay, int | float | np.number) or not 0 <= self.decay < 1:
-            fail("AnnealingLaw", "decay", "in [0, 1)", self.decay)
+        check_decay("AnnealingLaw", self.decay)
 
     def rows(self, path: RatePath, steps: np.ndarray, per_octave: int = FINE) -> dict[str, Any]:
         """``S1`` and ``S2`` at each step; implements ``ScheduleLaw.rows``."""
@@ -113,3 +112,13 @@ def momentum(drops: np.ndarray, decay: float) -> np.ndarray:
     from scipy.signal import lfilter
 
     return np.asarray(lfilter([1.0], [1.0, -decay], drops))
+
+
+def check_decay(owner: str, decay: Any) -> None:
+    """Refuses a decay of the momentum that is not in [0, 1).
+
+    Raises:
+        LawError: for others.
+    """
+    if not isinstance(decay, int | float | np.number) or not 0 <= decay < 1:
+        fail(owner, "decay", "in [0, 1)", decay)

@@ -172,7 +172,7 @@ def _best_rates(law: ScheduleLaw, shape: _Shape, peak: float | None) -> np.ndarr
             )
             for start in (np.cos(np.pi * places / 2) ** 2, *(np.clip((1 - places) / f, 0, 1) for f in FALLS))
         ]
-        best = min(found, key=lambda one: one.fun).x
+        best = min(found, key=lambda one: one.fun if np.isfinite(one.fun) else np.inf).x
         # The solver keeps to its constraints to rounding alone.
         share = np.clip(best[1:], 0, 1)
         share = np.minimum.accumulate(share) if shape.monotone else share

@@ -2,17 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lrstudy.laws.curve import Curves
 from lrstudy.laws.drops import FINE
-from lrstudy.laws.fit import Fit, Settings
 from lrstudy.laws.law import Sample
 from lrstudy.laws.parameters import Parameter
-from lrstudy.laws.rate_path import RatePath, Warmup
-from lrstudy.laws.schedule_law import ScheduleLaw, fit_curves
+from lrstudy.laws.rate_path import RatePath
+from lrstudy.laws.schedule_law import ScheduleLaw
 from lrstudy.schedules.bound import bound_terms
 
 
@@ -63,32 +61,6 @@ class ConvexBound(ScheduleLaw):
             "G": np.sqrt((1 - share) * excess / sample.rows["noise"].max()),
             "floor": floor,
         }
-
-    @classmethod
-    def fit(
-        cls,
-        curves: Curves,
-        *,
-        starts: int = 64,
-        converge: bool = True,
-        key: Any = None,
-        warmup: Warmup = "true",
-        resamples: int = 192,
-    ) -> Fit[Self]:
-        """Fits the law to curves.
-
-        Args:
-            curves: one or several.
-            starts: of the solver.
-            converge: to the solver's tolerance; False: a start has 20 iterations.
-            key: of the starts and of the bootstrap.
-            warmup: see ``predict``.
-            resamples: of the bootstrap; 0: no intervals.
-
-        Raises:
-            LawError: a bad argument, or fewer rows than parameters.
-        """
-        return fit_curves(cls.unfitted(), curves, warmup, Settings(starts, converge, key, resamples))
 
 
 def _terms(rates: np.ndarray) -> tuple[float, float]:

@@ -9,10 +9,10 @@ import numpy as np
 from lrstudy.laws.rate_path import NOTHING, RatePath
 
 FINE = 32
-"""Blocks an octave of a prediction, whose losses then err by some 5e-7."""
+"""Blocks an octave of a prediction; losses under a smooth fall to a tenth then err by some 5e-7."""
 
 COARSE = 4
-"""Blocks an octave while a law is fitted: losses err by some 3e-5, where seeds change them by 7e-4."""
+"""Blocks an octave while a law is fitted: such losses err by some 3e-5, where seeds change them by 7e-4."""
 
 WIDTH = 16
 """Blocks in a strip."""

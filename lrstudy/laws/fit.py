@@ -14,13 +14,14 @@ from lrstudy.laws.scores import average, scores
 from lrstudy.laws.solver import HUBER, MOST_CALLS, solve
 
 L = TypeVar("L", bound=Any)
+L_co = TypeVar("L_co", bound=Any, covariant=True)
 
 FOLLOWED = 8
 """The best starts, which are followed to the solver's tolerance."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit(Generic[L]):
+class Fit(Generic[L_co]):
     """A fitted law.
 
     Attributes:
@@ -36,7 +37,7 @@ class Fit(Generic[L]):
         agreeing: share of the starts that came within 10% of the best objective in 20 iterations.
     """
 
-    law: L
+    law: L_co
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     identified: dict[str, bool]

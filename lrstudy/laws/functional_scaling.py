@@ -2,21 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lrstudy.laws.curve import Curves
-from lrstudy.laws.drops import FINE, drop_blocks, drops_before_end
-from lrstudy.laws.fit import Fit, Settings
 from lrstudy.laws.law import Sample
 from lrstudy.laws.parameters import Parameter
-from lrstudy.laws.rate_path import RatePath, Warmup
-from lrstudy.laws.schedule_law import ScheduleLaw, drop_scale, fit_curves, power_law_starts
+from lrstudy.laws.schedule_law import DropsLaw, drop_scale, power_law_starts
 
 
 @dataclasses.dataclass(frozen=True)
-class FunctionalScalingLaw(ScheduleLaw):
+class FunctionalScalingLaw(DropsLaw):
     """``L = L0 + c1 T^-s - c2 sum_i (eta_{i-1} - eta_i) (c3 + T(i)^-s) (1 - (1 + c4 (T - T(i)))^-gamma)``.
 
     The ansatz of Li et al. 2025, arXiv:2509.19189, for language models; ``T(i)`` is the intrinsic time, the sum of the
@@ -52,14 +48,6 @@ class FunctionalScalingLaw(ScheduleLaw):
     c4: float
     gamma: float
 
-    def rows(self, path: RatePath, steps: np.ndarray, per_octave: int = FINE) -> dict[str, Any]:
-        """Implements ``ScheduleLaw.rows``."""
-        return {"S1": path.sums[steps], "drops": drop_blocks(path, steps, per_octave)}
-
-    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
-        """Implements ``ScheduleLaw.end_rows``."""
-        return {"S1": rates.sum()[None], "drops": drops_before_end(rates, warmup_steps)}
-
     def formula(self, rows: Mapping[str, Any]) -> Any:
         """Implements ``Law.formula``."""
         drops = rows["drops"]
@@ -86,29 +74,3 @@ class FunctionalScalingLaw(ScheduleLaw):
             "c4": 1 / (rate * 10 ** rng.uniform(0.5, 3.5, count)),
             "gamma": rng.uniform(0.2, 0.9, count),
         }
-
-    @classmethod
-    def fit(
-        cls,
-        curves: Curves,
-        *,
-        starts: int = 64,
-        converge: bool = True,
-        key: Any = None,
-        warmup: Warmup = "true",
-        resamples: int = 192,
-    ) -> Fit[Self]:
-        """Fits the law to curves.
-
-        Args:
-            curves: one or several.
-            starts: of the solver.
-            converge: to the solver's tolerance; False: a start has 20 iterations.
-            key: of the starts and of the bootstrap.
-            warmup: see ``predict``.
-            resamples: of the bootstrap; 0: no intervals.
-
-        Raises:
-            LawError: a bad argument, or fewer rows than parameters.
-        """
-        return fit_curves(cls.unfitted(), curves, warmup, Settings(starts, converge, key, resamples))

@@ -2,24 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lrstudy.laws.curve import Curves
-from lrstudy.laws.drops import FINE, drop_blocks, drops_before_end
-from lrstudy.laws.fit import Fit, Settings
 from lrstudy.laws.law import Sample
 from lrstudy.laws.parameters import Parameter
-from lrstudy.laws.rate_path import RatePath, Warmup
-from lrstudy.laws.schedule_law import ScheduleLaw, drop_scale, fit_curves, power_law_starts
+from lrstudy.laws.schedule_law import DropsLaw, drop_scale, power_law_starts
 
 _SMALLEST = 1e-30
 """A rate of 0 has no negative power; no rate of a run is as small as this."""
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiPowerLaw(ScheduleLaw):
+class MultiPowerLaw(DropsLaw):
     """``L(t) = L0 + A S1^-alpha - B sum_k (eta_{k-1} - eta_k) G(eta_k^-gamma S_k(t))`` (Luo et al. 2025).
 
     ``G(x) = 1 - (C x + 1)^-beta``, ``S1`` is the sum of all rates up to t and ``S_k(t)`` that of the rates from k to t
@@ -55,14 +51,6 @@ class MultiPowerLaw(ScheduleLaw):
     beta: float
     gamma: float
 
-    def rows(self, path: RatePath, steps: np.ndarray, per_octave: int = FINE) -> dict[str, Any]:
-        """Blocks of drops with the rate after them and the sum since; implements ``ScheduleLaw.rows``."""
-        return {"S1": path.sums[steps], "drops": drop_blocks(path, steps, per_octave)}
-
-    def end_rows(self, rates: Any, warmup_steps: int = 0) -> dict[str, Any]:
-        """Implements ``ScheduleLaw.end_rows``."""
-        return {"S1": rates.sum()[None], "drops": drops_before_end(rates, warmup_steps)}
-
     def formula(self, rows: Mapping[str, Any]) -> Any:
         """Implements ``Law.formula``."""
         drops = rows["drops"]
@@ -90,30 +78,3 @@ class MultiPowerLaw(ScheduleLaw):
             "beta": rng.uniform(0.2, 0.9, count),
             "gamma": gamma,
         }
-
-    @classmethod
-    def fit(
-        cls,
-        curves: Curves,
-        *,
-        starts: int = 64,
-        converge: bool = True,
-        key: Any = None,
-        warmup: Warmup = "true",
-        resamples: int = 192,
-    ) -> Fit[Self]:
-        """Fits the law to curves.
-
-        Args:
-            curves: one or several; C, beta and gamma need sudden and slow drops.
-            starts: of the solver, in one program.
-            converge: to the solver's tolerance; False: C, beta and gamma stay where the authors' fit begins, 1, 0.5
-                and 0.5, which is nearly what their early stopping comes to, and often predicts better.
-            key: of the starts and of the bootstrap.
-            warmup: see ``predict``.
-            resamples: of the bootstrap; 0: no intervals.
-
-        Raises:
-            LawError: a bad argument, or fewer rows than parameters.
-        """
-        return fit_curves(cls.unfitted(), curves, warmup, Settings(starts, converge, key, resamples))

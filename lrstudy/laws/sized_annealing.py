@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lrstudy.laws.annealing import momentum
+from lrstudy.laws.annealing import check_decay, momentum
 from lrstudy.laws.curve import Curves, named
 from lrstudy.laws.errors import fail
 from lrstudy.laws.fit import Fit, Settings, fit_sample
@@ -55,8 +55,7 @@ class SizedAnnealingLaw(Law):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.decay, int | float | np.number) or not 0 <= self.decay < 1:
-            fail("SizedAnnealingLaw", "decay", "in [0, 1)", self.decay)
+        check_decay("SizedAnnealingLaw", self.decay)
 
     def predict(
         self,
