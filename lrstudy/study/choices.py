@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lrstudy import models, optimizers, parametrization, schedules, tasks
+from lrstudy.laws.extrapolation import racing
 from lrstudy.study.errors import ConfigError, one_of
 from lrstudy.training import sharpness
 
@@ -22,9 +23,10 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "optimizer": optimizers.TABLE,
     "schedule": {name: row for name, row in schedules.TABLE.items() if name not in schedules.WRAPPERS},
     "sharpness": sharpness.TABLE,
+    "early_stop": racing.TABLE,
 }
 KINDS = tuple(TABLES)
-IMPLIED = {"sharpness": "hessian"}
+IMPLIED = {"sharpness": "hessian", "early_stop": "predictive"}
 """Rows that are meant where an argument is given and none was named."""
 # One of each set is given; naming one on the command line takes the place of another in a preset.
 _ALTERNATIVES = ({"decay_fraction", "decay_steps", "decay_lengths"},)

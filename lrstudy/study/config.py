@@ -13,6 +13,7 @@ import jax
 import optax
 
 from lrstudy import optimizers, tasks
+from lrstudy.laws.extrapolation.racing import DECISIONS, LEAST_POINTS, PredictiveStop
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
@@ -33,6 +34,7 @@ class RunConfig:
         model: ``None``: the task's first fitting model.
         parametrization: how the model and its optimizer are scaled relative to a base model; ``None``: not at all.
         sharpness: how the loss's largest curvature is measured along the way; ``None``: not at all.
+        early_stop: which runs are stopped because they are not likely to end best; ``None``: none.
         steps: optimizer updates.
         seed: of initialisation, data order and step randomness.
         clip_norm: largest global gradient norm; ``None``: no clipping.
@@ -48,6 +50,7 @@ class RunConfig:
     model: Choice | None = None
     parametrization: Choice | None = None
     sharpness: Choice | None = None
+    early_stop: Choice | None = None
     steps: int = 1000
     seed: int = 0
     clip_norm: float | None = None
@@ -128,6 +131,7 @@ class Run:
         optimizer: hyperparameters by name.
         parametrization: what scales the model, and the scaled model; ``None`` where nothing does.
         sharpness: what is measured of it; ``None`` where nothing is.
+        early_stop: what stops it; ``None`` where nothing does.
     """
 
     config: RunConfig
@@ -137,6 +141,7 @@ class Run:
     optimizer: Mapping[str, Any]
     parametrization: tuple[Parametrization, Scaled] | None = None
     sharpness: Sharpness | None = None
+    early_stop: PredictiveStop | None = None
 
     @functools.cached_property
     def run_id(self) -> str:
@@ -210,12 +215,15 @@ def resolve(config: RunConfig) -> Run:
     if scaling is not None:
         columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
     columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
-    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config))
+    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config), _early_stop(config))
     if run.sharpness is not None:
         measured = choices.columns_of("sharpness", run.sharpness.name, run.sharpness)
         # Under the plain name stands the number that is measured.
         columns |= {"sharpness.operator": measured.pop("sharpness"), **measured}
         _check_preconditioner(run)
+    if run.early_stop is not None:
+        columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
+        _check_early_stop(run)
     if scaling is not None:
         _check_scaled(run)
     return run
@@ -359,6 +367,35 @@ def _sharpness(config: RunConfig) -> Sharpness | None:
         rule = f"0 or a multiple of record_every ({config.record_every})"
         raise ConfigError(f"sharpness.every must be {rule}, got {found.every!r}")
     return found if found.every else None
+
+
+def _early_stop(config: RunConfig) -> PredictiveStop | None:
+    return None if config.early_stop is None else choices.build("early_stop", config.early_stop)
+
+
+def _check_early_stop(run: Run) -> None:
+    """A forecast reads evaluations, and knows nothing of a decay that comes after it.
+
+    Raises:
+        ConfigError: there are too few, or the schedule's decay comes late and all at once.
+    """
+    config = run.config
+    if run.schedule.trunk() is not None or _late_share(run) > 0.5:
+        rule = "a schedule that decays before its end: what a late decay will gain cannot be foreseen"
+        raise ConfigError(f"early_stop needs {rule}, got {config.schedule.name}")
+    most = config.steps // LEAST_POINTS
+    if not 0 < config.evaluate_every <= most:
+        rule = f"at least {LEAST_POINTS} evaluations: evaluate_every in [1, {most}]"
+        raise ConfigError(f"early_stop needs {rule}, got {config.evaluate_every!r}")
+
+
+def _late_share(run: Run) -> float:
+    """How much of the fall from the highest rate to the last one lies in the last fifth of the run."""
+    steps = run.config.steps
+    rates = [float(run.schedule(step)) for step in range(0, steps, max(1, steps // 200))]
+    last, late = float(run.schedule(steps - 1)), float(run.schedule(int(DECISIONS[-1] * steps)))
+    highest = max(rates)
+    return (late - last) / (highest - last) if highest > last else 0.0
 
 
 def _check_preconditioner(run: Run) -> None:

@@ -153,6 +153,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     ):
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
+    if any(run.early_stop for group in launch.missing() for run in group.runs):
+        settings.predictor()  # says how to make it where it is not there, before anything is trained
     with StopRequest() as stop:
         write_json(workdir.config, header_of(experiment, command, nested(plan)))
         began = time.monotonic()

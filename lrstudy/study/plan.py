@@ -279,6 +279,7 @@ def _signature(run: Run, part: str, branch: Branch | None) -> tuple[Any, ...]:
         config.record_every,
         config.evaluate_every,
         run.sharpness,
+        run.early_stop,
     )
 
 

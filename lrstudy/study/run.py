@@ -12,6 +12,7 @@ import jax
 
 from lrstudy.study import claims as claims_lib
 from lrstudy.study import records as records_lib
+from lrstudy.study.early_stop import race_of
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.plan import Group, Plan
@@ -112,7 +113,7 @@ class Launch:
             self._announce(name)
 
     def _train_group(self, group: Group, stop: StopRequest) -> None:
-        trainer = GroupTrainer(group, self.workdir, self.settings, stop)
+        trainer = GroupTrainer(group, self.workdir, self.settings, stop, self._finals)
         try:
             trainer.train(functools.partial(self._trunk_lanes, group, stop), functools.partial(self._trunk_rows, group))
         except jax.errors.JaxRuntimeError as error:
@@ -121,14 +122,25 @@ class Launch:
             self.failures |= {run.run_id: reason for run in group.runs}
             self.settings.warn(f"{len(group.runs)} runs of group {group.group_id} failed: {reason}")
 
+    def _finals(self, group: Group, race: str) -> list[float]:
+        """Final losses of the finished runs of a race that this part's other groups trained."""
+        finished = {run_id: entry for run_id, (_, entry) in finished_runs(self.workdir).items()}
+        others = [other for other in self.plan.groups if other.part == group.part and other.group_id != group.group_id]
+        runs = [run for other in others for run in other.runs if run.early_stop and run.run_id in finished]
+        ended = [run for run in runs if finished[run.run_id]["outcome"] == "ok" and race_of(run) == race]
+        return [finished[run.run_id]["metrics"][run.task.objective] for run in ended]
+
     def _trunk_lanes(self, group: Group, stop: StopRequest, lane: int) -> tuple[Lane, int]:
         branch = (group.branches or ())[lane]
         trunk = self._home(branch.run_id)
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
         lanes = self._lanes_at(trunk, branch.step, stop)
         found = int(lanes.state.step[place])
+        _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
         if found > branch.step:
             raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it starts at {found}")
+        if found < branch.step and entry.get("outcome") == "stopped":
+            raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
         return lanes, place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:

@@ -26,9 +26,10 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        outcome: ``ok`` or ``diverged``.
+        outcome: ``ok``, ``diverged`` or ``stopped``.
         updates: optimizer updates made.
-        metrics: the final parameters' evaluation over the last row; of a diverged run the last finite values.
+        metrics: the final parameters' evaluation over the last row; of a diverged run the last finite values; of a
+            stopped one none, lest a claim take them for those of its end.
     """
 
     outcome: str
@@ -57,7 +58,20 @@ class GroupStore:
     def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
         """Notes what became of the runs; from now on the group is done."""
         entries = [dataclasses.asdict(outcome) for outcome in outcomes]
-        write_json(self._path, {**self._facts, "outcomes": entries, "cost": dict(cost)})
+        write_json(self._path, {**self._facts, **self._noted, "outcomes": entries, "cost": dict(cost)})
+
+    @property
+    def _noted(self) -> dict[str, Any]:
+        """What was decided on the way."""
+        return {k: v for k, v in (read_json(self._path) or {}).items() if k == "stopped"}
+
+    def stopped(self) -> dict[int, list[str]]:
+        """Step to the runs that were stopped there, of every step at which that was decided."""
+        return {int(step): ids for step, ids in self._noted.get("stopped", {}).items()}
+
+    def note_stopped(self, stopped: Mapping[int, Sequence[str]]) -> None:
+        """Notes all decisions so far."""
+        write_json(self._path, {**self._facts, "stopped": {str(step): list(ids) for step, ids in stopped.items()}})
 
     @property
     def _facts(self) -> dict[str, Any]:

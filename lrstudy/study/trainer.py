@@ -10,9 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lrstudy.laws.extrapolation import Predictor
 from lrstudy.schedules import to_dict
 from lrstudy.study.config import eval_params, make_transform, tracker_of
+from lrstudy.study.early_stop import Finals, Races
 from lrstudy.study.errors import StudyError
+from lrstudy.study.extrapolator import load_extrapolator
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
 from lrstudy.study.signals import StopRequest
@@ -41,6 +44,7 @@ class Settings:
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
         keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
+        predictor: gives what ``early_stop`` extrapolates curves with.
     """
 
     executor: lanes.Executor = "auto"
@@ -48,6 +52,7 @@ class Settings:
     checkpoint_steps: int = 0
     keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
+    predictor: Callable[[], Predictor] = load_extrapolator
 
 
 @dataclasses.dataclass
@@ -68,12 +73,21 @@ class GroupTrainer:
         workdir: where checkpoints and records are.
         settings: how.
         stop: asked after every call of the program.
+        finals: of the rivals that other groups trained, where runs are stopped early.
     """
 
-    def __init__(self, group: Group, workdir: Workdir, settings: Settings, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        group: Group,
+        workdir: Workdir,
+        settings: Settings,
+        stop: StopRequest,
+        finals: Finals = lambda _group, _race: (),
+    ) -> None:
         self._group, self._workdir, self._settings, self._stop = group, workdir, settings, stop
         self._folder = workdir.checkpoints / group.group_id
         self._store = GroupStore(workdir, group)
+        self._races = Races(group, self._store, settings.predictor, finals)
         self._hparams = stack([run.hyperparameters for run in group.runs])
         config = group.runs[0].config
         steps = tuple(run.config.steps for run in group.runs)
@@ -209,7 +223,7 @@ class GroupTrainer:
     def _train(self, position: _Position, stop: int, *, record: bool) -> Columns:
         """Trains ``position`` on to ``stop``, in place; returns the final evaluations."""
         group, settings = self._group, self._settings
-        pauses = set(group.kept_steps)
+        pauses = set(group.kept_steps) | self._races.steps
         if settings.checkpoint_steps:
             pauses |= set(range(0, stop, settings.checkpoint_steps))
         rows: list[Columns] = []
@@ -231,6 +245,7 @@ class GroupTrainer:
                 continue
             if record:
                 self._write_rows(loop.concatenate(rows), written, chunk.stop)
+            self._stop_losers(position, chunk, anew=record)
             self._save(position)
             rows, written, saved = [], chunk.stop, time.monotonic()
             if self._stop.requested and not ended:
@@ -242,6 +257,17 @@ class GroupTrainer:
             if position.step < step <= stop:
                 checkpoint.save(self._folder, step, position.lanes, self._meta(position))
         return finals
+
+    def _stop_losers(self, position: _Position, chunk: loop.Chunk, *, anew: bool) -> None:
+        """Ends the lanes that lose their race here; they stay as they are, like those that diverged."""
+        losers = self._races.stopped(chunk.stop, chunk.alive, anew=anew)
+        if not losers.any():
+            return
+        alive = chunk.alive & ~losers
+        chunk.lanes = position.lanes = chunk.lanes._replace(alive=jax.numpy.asarray(alive))
+        if anew:
+            count = f"{losers.sum()} of {chunk.alive.sum()} runs"
+            self._settings.warn(f"{self._what}: {count} are not likely to end best and stop at step {chunk.stop}")
 
     def _write_rows(self, rows: Columns, start: int, stop: int) -> None:
         try:
@@ -266,10 +292,14 @@ class GroupTrainer:
 
         The last update has no loss after it that would tell that it diverged; the final evaluation does.
         """
+        lost = {run_id for ids in self._store.stopped().values() for run_id in ids}
         frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last()
         alive, updates = np.asarray(trained.alive), np.asarray(trained.state.step)
         outcomes = []
         for lane, run in enumerate(self._group.runs):
+            if run.run_id in lost:
+                outcomes.append(Outcome("stopped", int(updates[lane]), {}))
+                continue
             metrics = frame.loc[run.run_id].drop("step").to_dict() if run.run_id in frame.index else {}
             ok = bool(alive[lane])
             if ok and finals:

@@ -68,14 +68,15 @@ class Cadence:
         return ((steps % self.record_every == 0) | (steps == own - 1)) & (steps < own)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Chunk:
     """One call of the program.
 
     Attributes:
         start: first step trained.
         stop: one past the last step trained.
-        lanes: the lanes after it (stacked, on the device; the next call consumes them).
+        lanes: the lanes after it (stacked, on the device). The next call consumes what stands here then, so the caller
+            may put others in their place.
         rows: columns ``lane``, ``step`` and one a metric; NaN where a metric was not measured at that step.
         finals: columns ``lane`` and the evaluation of the parameters at the very end, empty before it.
         alive: for every lane whether it has not diverged.
@@ -202,7 +203,9 @@ def train(
             # The trackers stay as they are, so that to measure the end once more gives the same.
             gauge.take(lanes, end)
             finals = gauge.of_lanes(finals)
-        yield Chunk(start, end, lanes, columns, finals, alive, seconds)
+        chunk = Chunk(start, end, lanes, columns, finals, alive, seconds)
+        yield chunk
+        lanes = chunk.lanes
         budget = _next_budget(budget, end - start, seconds)
         start, fresh = end, False
         if start >= stop or not alive.any():

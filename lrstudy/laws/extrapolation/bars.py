@@ -62,6 +62,10 @@ class Bars:
         """The log density of one value under each distribution."""
         return log_density(self.borders, self.logits, y)
 
+    def point(self, place: int) -> "Bars":
+        """One of the distributions along the last of the leading axes, which is kept."""
+        return Bars(self.borders, self.logits[..., [place], :])
+
     def cdf(self, y: float | Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The probability of values up to y, one for each distribution or one for all."""
         y = jnp.broadcast_to(y, self.logits.shape[:-1])

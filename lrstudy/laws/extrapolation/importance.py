@@ -112,6 +112,10 @@ class CurveMixture:
         """The effective number of draws."""
         return effective_size(self.log_weights)
 
+    def point(self, place: int) -> "CurveMixture":
+        """That of one point."""
+        return CurveMixture(self.log_weights, self.means[:, [place]], self.sigmas)
+
     def log_density(self, y: Float[Array, " points"]) -> Float[Array, " points"]:
         """The log density of one value a point."""
         return _mixed(self.log_weights, _log_normal(y, self.means, self.sigmas))

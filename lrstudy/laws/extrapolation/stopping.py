@@ -27,6 +27,10 @@ class Forecast(Protocol):
         """The probability of values up to y, one a point."""
         ...
 
+    def point(self, place: int) -> "Forecast":
+        """The distribution of one point, 0 being the first to come."""
+        ...
+
 
 class Predictor(Protocol):
     """What says how a curve goes on: an `Extrapolator` or an `ImportanceSampler`."""
