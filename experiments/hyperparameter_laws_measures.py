@@ -17,6 +17,11 @@ METRIC = "validation_loss"
 BLOCK = 12
 """Weights of a block's kernels over its width squared: queries, keys, values and output, and four times in and out."""
 
+CLOSE = 0.01
+"""Of a cell's smallest loss: runs so close to it are fitted. The paper's 0.25 % is for grids much denser than octaves
+of both, and for less noise: here it keeps the smallest loss alone, which wanders along a flat valley. On seeds 1 to 3,
+and on the cells that are fitted, leaving each out in turn costs 0.8 % with the paper's and 0.2 % with this."""
+
 FIELDS = ("rate_factor", "rate_size", "rate_tokens", "batch_factor", "batch_tokens")
 
 
@@ -66,7 +71,7 @@ def fitted(records: Records, seeds: Sequence[int] | None = None, resamples: int 
     """
     table = grid(records, seeds)
     try:
-        return StepLaw.fit(table[~held_out(table)], resamples=resamples)
+        return StepLaw.fit(table[~held_out(table)], close=CLOSE, resamples=resamples)
     except ValueError as error:
         raise StudyError(str(error)) from error
 
@@ -79,10 +84,10 @@ def regret(records: Records, seeds: Sequence[int] | None = None, *, unseen: bool
 
 
 def batch_by_size(records: Records, seeds: Sequence[int] | None = None) -> float:
-    """The exponent of the size in ``batch = c D^a N^b``, fitted to the best runs of the cells that are not held out."""
+    """The exponent of the size in ``batch = c D^a N^b``, fitted to the same runs as the law."""
     table = grid(records, seeds)
     own = table[~held_out(table)]
-    best = own.loc[own.groupby(["N", "D"])["loss"].idxmin()]
+    best = own[own["loss"] <= (1 + CLOSE) * own.groupby(["N", "D"])["loss"].transform("min")]
     columns = (best[name].to_numpy() for name in ("batch", "D", "N"))
     return float(fit_powers("batch", *columns)[2])
 
