@@ -142,7 +142,7 @@ def curves_figure(records: Records) -> "Figure":
 
 
 def summary(records: Records) -> "pd.DataFrame":
-    """One row a setting: mean, standard error, seeds, diverged runs, and whether it is the best of its line."""
+    """One row a setting: mean, standard error, seeds, diverged and stopped runs, whether it is the best of its line."""
     import pandas as pd
 
     records = records.asked()
@@ -175,8 +175,9 @@ def _note(value: float, best: Any, optimum: Any) -> str:
 def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
     finite = values.dropna().astype(float)
     error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else float("nan")
-    diverged = int((part.runs["outcome"] == "diverged").sum())
-    return {"mean": float(finite.mean()), "standard error": error, "seeds": len(part.runs), "diverged": diverged}
+    counts = part.runs["outcome"].value_counts()
+    ended = {name: int(counts.get(name, 0)) for name in ("diverged", "stopped") if name == "diverged" or name in counts}
+    return {"mean": float(finite.mean()), "standard error": error, "seeds": len(part.runs), **ended}
 
 
 def _label(name: str, value: Any) -> str:
