@@ -3,7 +3,8 @@
 python -m lrstudy.study.fit_laws --curves=FOLDER_OR_FILE --fit=cosine,constant --warmup_steps=100 --figure=laws.svg
 
 Curves are csv, parquet or jsonl files with the columns ``step, lr, loss`` (and ``run``, if a file holds several). The
-curves that ``--fit`` names are fitted, the others predicted; the rates between logged steps are interpolated. With
+curves that ``--fit`` names are fitted, the others predicted. The rates between logged steps are interpolated, unless
+``--schedules=FILE`` gives the schedule: a JSON object of curve name to what ``Schedule.to_dict`` gives. With
 ``--best=STEPS`` it also writes the schedule that the first law likes best, as ``--config.schedule.values=@FILE`` reads
 it.
 """
@@ -30,6 +31,7 @@ from lrstudy.laws import (
     read_curves,
 )
 from lrstudy.laws.scores import SCORES, average
+from lrstudy.schedules import Schedule, from_dict
 from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.errors import ConfigError, one_of
 from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
@@ -111,9 +113,33 @@ def draw(fits: Mapping[str, Fit[Any]], curves: Mapping[str, Curve], fitted: Sequ
     return figure
 
 
+def read_schedules(path: Path) -> dict[str, Schedule]:
+    """Schedules by the names of their curves.
+
+    Raises:
+        ConfigError: the file is no JSON object of schedules; the message names the curve.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"schedules must be a JSON file, got '{path}': {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"schedules must be a JSON object of curve name to schedule, got '{path}'")
+    found = {}
+    for name, entry in data.items():
+        try:
+            found[name] = from_dict(entry)
+        except ValueError as error:
+            raise ConfigError(f"schedules must describe schedules, got '{path}' with {name}: {error}") from error
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("lrstudy.study.fit_laws", (__doc__ or "").splitlines()[0])
     parser.add_argument("--curves", type=Path, required=True, help="file or folder of curves")
+    parser.add_argument(
+        "--schedules", type=Path, help="JSON file: curve name to its schedule, as Schedule.to_dict gives"
+    )
     parser.add_argument("--fit", required=True, help="names of the curves to fit, comma-separated")
     parser.add_argument("--laws", default="annealing,multi_power", help=f"of {', '.join(LAWS)} (%(default)s)")
     parser.add_argument(
@@ -155,7 +181,8 @@ def _run(given: argparse.Namespace) -> None:
     _check(given)
     if not given.curves.exists():
         raise ConfigError(f"curves must be a file or a folder, got '{given.curves}'")
-    curves = read_curves(given.curves, warmup_steps=given.warmup_steps)
+    schedules = None if given.schedules is None else read_schedules(given.schedules)
+    curves = read_curves(given.curves, schedules=schedules, warmup_steps=given.warmup_steps)
     fitted, laws = ([name.strip() for name in names.split(",")] for names in (given.fit, given.laws))
     settings = {"starts": given.starts, "resamples": given.resamples, "converge": not given.early}
     with warnings.catch_warnings(record=True) as caught:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lrstudy.laws import AnnealingLaw
+from lrstudy.schedules import Constant, Cosine, Linear
 from lrstudy.study import fit_laws
 
 LAW = AnnealingLaw(2.6, 0.43, 0.55, 0.41)
@@ -52,9 +53,33 @@ def test_it_fits_predicts_draws_and_proposes(folder, tmp_path, capsys):
     assert schedule["values"][0] == pytest.approx(1e-3)
 
 
+def test_schedules_that_are_given_are_not_interpolated(folder, tmp_path, capsys):
+    exact = {
+        "constant": Constant(1e-3),
+        "cosine": Cosine(1e-3, 1_000, end=1e-4),
+        "line": Linear(1e-3, 999, end=1e-4),
+    }
+    path = tmp_path / "exact.json"
+    path.write_text(json.dumps({name: schedule.to_dict() for name, schedule in exact.items()}))
+    flags = (f"--curves={folder}", "--fit=constant,cosine", "--laws=annealing", "--starts=8", "--resamples=0")
+    code, out, err = run(capsys, *flags, f"--schedules={path}")
+    assert (code, err) == (0, "")
+    (line,) = [one.split() for one in out.splitlines() if one.startswith("  line")]
+    assert float(line[2]) > 0.9999
+    path.write_text('{"cosine": {"name": "Cosin"}}')
+    code, _, err = run(capsys, *flags, f"--schedules={path}")
+    assert code == 2
+    assert "with cosine: from_dict: name must be" in err
+    path.write_text('{"cosin": {"name": "Constant", "peak": 1.0}}')
+    code, _, err = run(capsys, *flags, f"--schedules={path}")
+    assert code == 2
+    assert "has no curve cosin, for which there is a schedule" in err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--fit=cosine", "--schedules=/nowhere.json"), "schedules must be a JSON file, got '/nowhere.json'"),
         (("--fit=cosin",), "fit must be one of ['constant', 'cosine', 'line'], got 'cosin'; did you mean 'cosine'?"),
         (("--fit=cosine", "--laws=aneal"), "laws must be one of"),
         (("--fit=cosine", "--starts=0"), "fit: starts must be an int of at least 1, got 0"),
