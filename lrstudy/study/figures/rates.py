@@ -23,7 +23,7 @@ def optimum_of(losses: "pd.DataFrame") -> Optimum | None:
     It is fitted in the logarithm; among values that are not all positive it is the best one.
 
     Args:
-        losses: rates (index) by seeds (columns); NaN where a run diverged, which makes its rate's mean infinite.
+        losses: rates (index) by seeds (columns); NaN where a run has no end, which makes its rate's mean infinite.
     """
     means = losses.mean(axis=1, skipna=False).fillna(np.inf)
     if not np.isfinite(means).any():
@@ -43,7 +43,7 @@ def loss_against_rate(
     """One line a series with its range over seeds; the optimum is marked, and called out if it sits on the grid's edge.
 
     Args:
-        series: legend label to losses, rates (index) by seeds (columns), NaN where a run diverged.
+        series: legend label to losses, rates (index) by seeds (columns), NaN where a run diverged or was stopped.
         ylabel: the loss with units.
         xlabel: what is swept.
     """
@@ -55,7 +55,7 @@ def loss_against_rate(
         band(axis, losses.index.to_numpy(float), losses.to_numpy(float), label, colour)
         seeds = max(seeds, losses.shape[1])
         axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
-        _mark_diverged(axis, losses, colour)
+        _mark_endless(axis, losses, colour)
         optimum = optimum_of(losses)
         if optimum is None:
             warnings.append(f"{label}: every rate diverged")
@@ -67,7 +67,9 @@ def loss_against_rate(
     scale = "log" if all(map(_has_logarithm, series.values())) else "linear"
     axis.set(xscale=scale, xlabel=xlabel, ylabel=ylabel)
     _tick_values(axis, sorted({rate for losses in series.values() for rate in losses.index}))
-    axis.legend(fontsize=8, title=f"{bands(seeds)}; dotted: optimum", title_fontsize=7)
+    ended = any(losses.isna().to_numpy().any() for losses in series.values())
+    crosses = "; cross: a run diverged or was stopped" if ended else ""
+    axis.legend(fontsize=8, title=f"{bands(seeds)}; dotted: optimum{crosses}", title_fontsize=7)
     if warnings:
         axis.set_title("\n".join(warnings), fontsize=8, color="#B00020", loc="left")
     return figure
@@ -80,9 +82,9 @@ def _tick_values(axis: "Axes", rates: list[float]) -> None:
         axis.minorticks_off()
 
 
-def _mark_diverged(axis: "Axes", losses: "pd.DataFrame", colour: str) -> None:
-    """A cross at the top of the axes for every rate at which a seed diverged."""
-    diverged = losses.index[losses.isna().any(axis=1)]
-    if len(diverged):
+def _mark_endless(axis: "Axes", losses: "pd.DataFrame", colour: str) -> None:
+    """A cross at the top of the axes for every rate at which a seed has no end."""
+    endless = losses.index[losses.isna().any(axis=1)]
+    if len(endless):
         transform = axis.get_xaxis_transform()
-        axis.plot(diverged, np.full(len(diverged), 0.97), "x", color=colour, markersize=6, transform=transform)
+        axis.plot(endless, np.full(len(endless), 0.97), "x", color=colour, markersize=6, transform=transform)
