@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from lrstudy import optimizers, tasks
@@ -391,11 +392,11 @@ def _check_early_stop(run: Run) -> None:
 
 def _late_share(run: Run) -> float:
     """How much of the fall from the highest rate to the last one lies in the last fifth of the run."""
-    steps = run.config.steps
-    rates = [float(run.schedule(step)) for step in range(0, steps, max(1, steps // 200))]
-    last, late = float(run.schedule(steps - 1)), float(run.schedule(int(DECISIONS[-1] * steps)))
-    highest = max(rates)
-    return (late - last) / (highest - last) if highest > last else 0.0
+    last = run.config.steps - 1
+    steps = np.linspace(0, last, 201).astype(np.int32)
+    rates = np.asarray(run.schedule(np.append(steps, int(DECISIONS[-1] * run.config.steps))), np.float64)
+    fall = rates.max() - rates[-2]
+    return float((rates[-1] - rates[-2]) / fall) if fall > 0 else 0.0
 
 
 def _check_preconditioner(run: Run) -> None:

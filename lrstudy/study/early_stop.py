@@ -123,9 +123,11 @@ class Races:
             alive: lanes that are still trained.
             anew: decide what has not been decided; otherwise only what was noted counts.
         """
+        if step not in self.steps:
+            return np.zeros(len(alive), bool)
         ids = np.asarray([run.run_id for run in self._group.runs])
         noted = self._store.stopped()
-        if step in self.steps and step not in noted and anew:
+        if step not in noted and anew:
             noted[step] = ids[self._decide(step, alive)].tolist()
             self._store.note_stopped(noted)
         return np.isin(ids, noted.get(step, []))
@@ -134,10 +136,14 @@ class Races:
         rows, stopped = self._store.rows(), np.zeros(len(alive), bool)
         for race in self._races:
             seen = race.seen_at(step)
-            left = [lane for lane in race.lanes if alive[lane]]
-            if not (seen and left):
+            if not seen:
                 continue
-            losses = np.stack([self._losses(rows, race, lane)[: seen + 1] for lane in left])
+            curves = {lane: self._losses(rows, race, lane)[: seen + 1] for lane in race.lanes if alive[lane]}
+            # A run that goes on from one that was evaluated at other steps has gaps, and is let alone.
+            left = [lane for lane, losses in curves.items() if np.isfinite(losses).all()]
+            if not left:
+                continue
+            losses = np.stack([curves[lane] for lane in left])
             runs = [self._group.runs[lane] for lane in left]
             # Before a decay a run cannot be held against the end of another, which has its own behind it.
             ended = self._finals(self._group, race.key) if all(is_steady(run, step) for run in runs) else ()
