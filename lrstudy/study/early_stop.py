@@ -141,15 +141,14 @@ class Races:
             curves = {lane: self._losses(rows, race, lane)[: seen + 1] for lane in race.lanes if alive[lane]}
             # A run that goes on from one that was evaluated at other steps has gaps, and is let alone.
             left = [lane for lane, losses in curves.items() if np.isfinite(losses).all()]
-            if not left:
-                continue
-            losses = np.stack([curves[lane] for lane in left])
             runs = [self._group.runs[lane] for lane in left]
             # Before a decay a run cannot be held against the end of another, which has its own behind it.
             ended = self._finals(self._group, race.key) if all(is_steady(run, step) for run in runs) else ()
+            if len(left) + len(ended) < 2:
+                continue
             stopped[left] = race.rule.gives_up(
                 self._predictor(),
-                losses,
+                np.stack([curves[lane] for lane in left]),
                 observed=seen,
                 points=len(race.points),
                 rivals=rivals_at(runs, step),
