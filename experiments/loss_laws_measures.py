@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrstudy.laws import AnnealingLaw, Curve, Fit, FunctionalScalingLaw, MultiPowerLaw, best_schedule
+from lrstudy.laws import AnnealingLaw, ConvexBound, Curve, Fit, FunctionalScalingLaw, MultiPowerLaw, best_schedule
 from lrstudy.laws.scores import average
 from lrstudy.schedules import Schedule, Tabulated
 from lrstudy.study.errors import StudyError
@@ -40,6 +40,7 @@ LAWS: Mapping[str, Callable[..., Fit[Any]]] = {
     "multi-power": MultiPowerLaw.fit,
     "multi-power, stopped early": functools.partial(MultiPowerLaw.fit, converge=False),
     "functional scaling": FunctionalScalingLaw.fit,
+    "convex bound": ConvexBound.fit,
 }
 
 ASKED = ("multi-power", "multi-power, stopped early", "functional scaling")
@@ -81,8 +82,8 @@ Frozen = tuple[tuple[str, bytes, bytes, bytes, int], ...]
 """Curves as a key: name, steps, losses, the rate of every update, updates of the warmup."""
 
 
-def fits(curves: Mapping[str, Curve], resamples: int = 192) -> dict[str, Fit[Any]]:
-    """Every law, fitted to the four schedules; claims, figures and tables ask for the same fits, which are made once.
+def fits(curves: Mapping[str, Curve], resamples: int = 192, laws: Sequence[str] = tuple(LAWS)) -> dict[str, Fit[Any]]:
+    """Laws, fitted to the four schedules; claims, figures and tables ask for the same fits, which are made once.
 
     Raises:
         StudyError: a curve is missing.
@@ -92,7 +93,7 @@ def fits(curves: Mapping[str, Curve], resamples: int = 192) -> dict[str, Fit[Any
         raise StudyError(f"no run of {missing[0]} has finished")
     trained = [(name, curves[name]) for name in FITTED]
     frozen = tuple((n, c.steps.tobytes(), c.losses.tobytes(), c.rates.tobytes(), c.warmup_steps) for n, c in trained)
-    return {law: _fit(law, frozen, resamples) for law in LAWS}
+    return {law: _fit(law, frozen, resamples) for law in laws}
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,12 +121,12 @@ def held_out(
 ) -> dict[str, dict[str, float]]:
     """Scores of a law on every schedule that it was not fitted to, fitted to and compared with means over seeds."""
     curves = curves_of(records.part("curves"), seeds)
-    return fits(curves, resamples)[law].law.scores({name: curves[name] for name in PREDICTED})
+    return fits(curves, resamples, (law,))[law].law.scores({name: curves[name] for name in PREDICTED})
 
 
 def best_schedules(records: Records, steps: int, peak: float) -> dict[str, tuple[float, ...]]:
     """Law to the rates of the schedule that it likes best, from 0 to the last update at even spacing."""
-    found = fits(curves_of(records))
+    found = fits(curves_of(records), laws=ASKED)
     return {
         name: _thinned(best_schedule(found[name].law, steps, peak=peak, warmup_steps=steps // 20)) for name in ASKED
     }
