@@ -96,7 +96,7 @@ EXPERIMENT = Experiment(
         Figure(
             "optima",
             "Best rate (left) and batch in tokens (right) against the tokens of a run, one colour a size; lines: the "
-            "law fitted to the filled dots. Hollow dots were left out of the fit. Bars: standard error over seeds.",
+            "law fitted to the filled dots. Hollow dots were left out of the fit. Sizes stand side by side.",
             ("grid",),
             views.optima,
         ),

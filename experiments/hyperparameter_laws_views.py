@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_ASIDE = 1.04
+"""Between the dots of two sizes, which have the same tokens and often the same optimum."""
+
+
 def optima(records: Records) -> "Figure":
     """Best rates and batches against tokens, with the law."""
     table, law = measures.grid(records), measures.fitted(records).law
@@ -19,11 +23,11 @@ def optima(records: Records) -> "Figure":
     best = table.loc[table.groupby(["N", "D"])["loss"].idxmin()]
     tokens = np.geomspace(table["D"].min(), table["D"].max(), 40)
     figure, axes = panels(1, 2, width=8.5, height=3.4)
-    for (size, own), colour in zip(best.groupby("N"), COLOURS, strict=False):
+    for place, ((size, own), colour) in enumerate(zip(best.groupby("N"), COLOURS, strict=False)):
+        inside, aside = ~unseen[own.index], own["D"] * _ASIDE**place
         for axis, name in zip(axes[0], ("lr", "batch"), strict=True):
-            inside = ~unseen[own.index]
-            axis.plot(own["D"][inside], own[name][inside], "o", color=colour, label=f"{size:,.0f} weights")
-            axis.plot(own["D"][~inside], own[name][~inside], "o", color=colour, markerfacecolor="none")
+            axis.plot(aside[inside], own[name][inside], "o", color=colour, label=f"{size:,.0f} weights")
+            axis.plot(aside[~inside], own[name][~inside], "o", color=colour, markerfacecolor="none")
         axes[0, 0].plot(tokens, law.predict(size, tokens)[0], color=colour, linewidth=1.0)
     axes[0, 1].plot(tokens, law.predict(table["N"].max(), tokens)[1], color="0.3", linewidth=1.0)
     for axis, label in zip(axes[0], ("best learning rate", "best batch (tokens)"), strict=True):
