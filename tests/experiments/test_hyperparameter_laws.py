@@ -10,7 +10,6 @@ from experiments import hyperparameter_laws_measures as measures
 from lrstudy.laws import StepLaw
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
-from tests.experiments.slow import takes_minutes
 from tests.experiments.smoke import smoke_run
 
 LAW = StepLaw(rate_factor=1.0, rate_size=-0.5, rate_tokens=0.1, batch_factor=0.3, batch_tokens=0.6)
@@ -92,6 +91,5 @@ def test_runs_that_diverged_are_left_out_and_nothing_left_is_an_error():
         measures.fitted(records)
 
 
-@takes_minutes
 def test_smoke(tmp_path):
     smoke_run(study.EXPERIMENT, tmp_path)
