@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from lrstudy.laws.fit import Fit, Settings
-from lrstudy.laws.hyperparameter_fit import fit_with_bootstrap
+from lrstudy.laws.hyperparameter_law import HyperparameterLaw
 from lrstudy.laws.log_linear import fit_powers
 from lrstudy.laws.scores import scores
 from lrstudy.laws.size_law import positive, run_columns
@@ -16,7 +16,7 @@ COLUMNS = ("batch", "tokens", "lr")
 
 
 @dataclasses.dataclass(frozen=True)
-class PowerLearningRate:
+class PowerLearningRate(HyperparameterLaw):
     """``rate = batch a tokens^b`` (Shen et al. 2024, arXiv:2408.13359): the best peak of a WSD run.
 
     The defaults are its fit to models of 36M parameters and around it, with batches in sequences of 4,096 tokens.
@@ -36,14 +36,15 @@ class PowerLearningRate:
             batch: sequences of an update.
             tokens: of the run.
 
+        Warns:
+            ExtrapolationWarning: far outside of what it was fitted to.
+
         Raises:
             LawError: for what is not positive.
         """
-        return (
-            positive("PowerLearningRate", "batch", batch)
-            * self.a
-            * positive("PowerLearningRate", "tokens", tokens) ** self.b
-        )
+        batch, tokens = positive("PowerLearningRate", "batch", batch), positive("PowerLearningRate", "tokens", tokens)
+        self._check(batch=batch, tokens=tokens)
+        return batch * self.a * tokens**self.b
 
     @classmethod
     def fit(
@@ -69,7 +70,7 @@ class PowerLearningRate:
         def score(law: Any) -> dict[str, float]:
             return scores(np.log(law.predict(rows["batch"], rows["tokens"])), np.log(rows["lr"]))
 
-        return fit_with_bootstrap(cls._of, rows, ("a", "b"), score, Settings(starts, converge, key, resamples))
+        return cls._fit(rows, ("batch", "tokens"), score, Settings(starts, converge, key, resamples))
 
     @classmethod
     def _of(cls, rows: Mapping[str, np.ndarray]) -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lrstudy.laws.errors import fail
 from lrstudy.laws.fit import Fit, Settings
-from lrstudy.laws.hyperparameter_fit import fit_with_bootstrap
+from lrstudy.laws.hyperparameter_law import HyperparameterLaw
 from lrstudy.laws.log_linear import fit_powers
 from lrstudy.laws.size_law import positive, run_columns
 
@@ -19,7 +19,7 @@ CLOSE = 0.0025
 
 
 @dataclasses.dataclass(frozen=True)
-class StepLaw:
+class StepLaw(HyperparameterLaw):
     """``rate = a N^b D^c`` and ``batch = d D^e`` (Li et al. 2025, arXiv:2503.04715).
 
     N is the number of parameters without embeddings, D the tokens of the run, the batch is in tokens; the rate is the
@@ -42,10 +42,14 @@ class StepLaw:
     def predict(self, N: Any, D: Any) -> tuple[np.ndarray, np.ndarray]:
         """The best learning rate and the best batch in tokens, broadcast against each other.
 
+        Warns:
+            ExtrapolationWarning: far outside of what it was fitted to.
+
         Raises:
             LawError: for what is not positive.
         """
         size, tokens = np.broadcast_arrays(positive("StepLaw", "N", N), positive("StepLaw", "D", D))
+        self._check(N=size, D=tokens)
         rate = self.rate_factor * size**self.rate_size * tokens**self.rate_tokens
         return rate, self.batch_factor * tokens**self.batch_tokens
 
@@ -95,8 +99,7 @@ class StepLaw:
                 "worst_regret": float(lost.max()),
             }
 
-        names = tuple(field.name for field in dataclasses.fields(cls))
-        return fit_with_bootstrap(cls._of, kept, names, score, Settings(starts, converge, key, resamples))
+        return cls._fit(kept, ("N", "D"), score, Settings(starts, converge, key, resamples))
 
     @classmethod
     def _of(cls, rows: Mapping[str, np.ndarray]) -> Self:

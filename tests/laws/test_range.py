@@ -1,11 +1,22 @@
 """A law that is asked far outside of what it was fitted to says so."""
 
+import dataclasses
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
-from lrstudy.laws import AnnealingLaw, ChinchillaLaw, Curve, ExtrapolationWarning, LawError, MultiPowerLaw
+from lrstudy.laws import (
+    AnnealingLaw,
+    ChinchillaLaw,
+    Curve,
+    ExtrapolationWarning,
+    LawError,
+    MultiPowerLaw,
+    PowerLearningRate,
+    StepLaw,
+)
 from lrstudy.schedules import Constant, Cosine, Rex
 
 LAW = AnnealingLaw(2.6, 0.43, 0.55, 0.41)
@@ -50,6 +61,20 @@ def test_sizes():
     law.predict(9e9, 1e12)
     with pytest.warns(ExtrapolationWarning, match="N 1.1e.10 is far outside of what the law was fitted to"):
         law.predict(1.1e10, 1e11)
+
+
+def test_hyperparameters():
+    size, tokens = (a.ravel() for a in np.meshgrid([1e7, 1e8], [1e9, 1e10]))
+    rate, batch = StepLaw().predict(size, tokens)
+    law = StepLaw.fit({"N": size, "D": tokens, "lr": rate, "batch": batch, "loss": np.ones(4)}, resamples=0).law
+    assert law == StepLaw(*(pytest.approx(value, rel=1e-9) for value in dataclasses.astuple(StepLaw())[1:]))
+    law.predict(9e8, 9e10)
+    with pytest.warns(ExtrapolationWarning, match="StepLaw: D 1.1e.11 is far outside of what the law was fitted to"):
+        law.predict(1e8, 1.1e11)
+    power = PowerLearningRate.fit({"batch": [1, 2], "tokens": [1e9, 1e10], "lr": [0.1, 0.05]}, resamples=0).law
+    with pytest.warns(ExtrapolationWarning, match="PowerLearningRate: batch 21 is far outside"):
+        power.predict(21, 1e9)
+    assert len(jax.tree.leaves(power)) == 2
 
 
 @pytest.mark.parametrize(
