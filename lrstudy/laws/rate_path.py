@@ -26,11 +26,13 @@ class RatePath:
         rates: shape (T,), float64; entry i is the rate of update i.
         drops: shape (T,); ``rates[i - 1] - rates[i]`` after warmup, 0 in it; below 0 where the rate rises again.
         warmup_steps: updates of the warmup.
+        warmup: how these count.
     """
 
     rates: np.ndarray
     drops: np.ndarray
     warmup_steps: int
+    warmup: Warmup = "true"
 
     @property
     def sums(self) -> np.ndarray:
@@ -65,7 +67,7 @@ def rate_path(schedule: Any, length: int, *, warmup_steps: int = 0, warmup: Warm
     drops[: warmup_steps + 1] = 0
     if warmup == "constant":
         rates = np.where(np.arange(length) < warmup_steps, rates[warmup_steps], rates)
-    return RatePath(rates, drops, int(warmup_steps))
+    return RatePath(rates, drops, int(warmup_steps), warmup)
 
 
 def rates_of(schedule: Any, length: int) -> np.ndarray:

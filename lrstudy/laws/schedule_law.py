@@ -21,6 +21,8 @@ FARTHER = 4.0
 HIGHER = 1.5
 """And beyond this many times their highest rates."""
 
+_COUNTED: dict[Warmup, str] = {"true": "at their true rates", "constant": "counted as constant"}
+
 IDLE_SHARE = 0.01
 """Of the updates: more of them at a rate of 0 than in any fitted run are far outside as well."""
 
@@ -177,17 +179,22 @@ def _asked(path: RatePath, steps: np.ndarray) -> dict[str, Any]:
         "sum of rates": sums[sums > 0],
         "highest rate": after.max(),
         "number of updates at rate 0, less one in a hundred,": idle,
+        **{f"number of warmup updates {how}": path.warmup_steps * (path.warmup == w) for w, how in _COUNTED.items()},
     }
 
 
 def _ranges(paths: Sequence[RatePath], curves: Sequence[Curve]) -> tuple[Range, ...]:
     asked = [_asked(path, curve.steps) for path, curve in zip(paths, curves, strict=True)]
-    sums, highest, idle = (np.concatenate([np.atleast_1d(one[name]) for one in asked]) for name in asked[0])
+    sums, highest, idle, *warmups = (np.concatenate([np.atleast_1d(one[name]) for one in asked]) for name in asked[0])
     names = list(asked[0])
+    # Where a warmup was fitted one way, no update of one may be counted the other way.
+    counted = [bool(one.any()) for one in warmups]
+    most = [0.0 if any(counted) and not own else np.inf for own in counted]
     return (
         Range(names[0], float(sums.min()) / FARTHER, float(sums.max()) * FARTHER),
         Range(names[1], float(highest.min()) / HIGHER, float(highest.max()) * HIGHER),
         Range(names[2], 0.0, float(idle.max())),
+        *(Range(name, 0.0, high) for name, high in zip(names[3:], most, strict=True)),
     )
 
 

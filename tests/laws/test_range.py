@@ -53,6 +53,19 @@ def test_far_outside(fitted, schedule, steps, what):
         fitted.predict(schedule, steps=steps)
 
 
+@pytest.mark.parametrize(("convention", "other"), [("true", "constant"), ("constant", "true")])
+def test_a_warmup_that_counts_otherwise(convention, other):
+    warmed = Cosine(1e-3, 2_000, warmup_steps=100, end=1e-4)
+    steps = STEPS[STEPS >= 100]
+    losses = LAW.predict(warmed, steps=steps, warmup_steps=100, warmup=convention)
+    curve = Curve(steps, np.asarray(warmed(steps)), losses, schedule=warmed, warmup_steps=100)
+    law = AnnealingLaw.fit(curve, starts=4, warmup=convention, resamples=0).law
+    law.predict(warmed, steps=[1_999], warmup_steps=100, warmup=convention)
+    law.predict(SCHEDULE, steps=[1_999], warmup=other)
+    with pytest.warns(ExtrapolationWarning, match="number of warmup updates .* 100 is far outside"):
+        law.predict(warmed, steps=[1_999], warmup_steps=100, warmup=other)
+
+
 def test_sizes():
     size, tokens = (a.ravel() for a in np.meshgrid([1e7, 1e8, 1e9], [1e9, 1e10, 1e11]))
     law = ChinchillaLaw.fit(
