@@ -8,6 +8,7 @@ Every sweep is trained to its end, several seeds of it, and then replayed with t
 are of several kinds.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,13 +25,15 @@ from lrstudy.laws.extrapolation import Extrapolator, LearningCurvePrior
 from lrstudy.laws.extrapolation.racing import PredictiveStop, Replay, replay
 from lrstudy.study.choices import choice
 from lrstudy.study.config import Run, RunConfig, eval_params, make_transform, resolve
-from lrstudy.study.early_stop import points_of, rivals_at
+from lrstudy.study.early_stop import points_of, rivals_at, settled_at
 from lrstudy.study.extrapolator import load_extrapolator
 from lrstudy.study.part import Part, axis
 from lrstudy.training import lanes
 
 SEEDS = range(1401, 1421)
-"""They decide; the rule was made on seeds 1 to 5."""
+"""They decide the sweeps that the rule was made on, with seeds 1 to 5."""
+HELD_OUT_SEEDS = range(1421, 1441)
+"""Of ``held_out_sweeps``, which were not run before the rule was what it is."""
 PRIOR_SEED, PRIOR_SETS, PRIOR_RUNS = 1401, 200, 20
 LINE = 0.05
 
@@ -83,6 +86,47 @@ def sweeps() -> Mapping[str, Part]:
     }
 
 
+def held_out_sweeps() -> Mapping[str, Part]:
+    """Other schedules, optimizers, tasks and axes; one seed of each."""
+    text = RunConfig(
+        task=choice("task", "text", batch_size=4, context=32),
+        model=choice("model", "transformer", layers=1, width=16, heads=2),
+        schedule=choice("schedule", "Linear", peak=0.01),
+        optimizer=choice("optimizer", "adamw", b2=0.95),
+        clip_norm=1.0,
+        steps=400,
+        evaluate_every=10,
+    )
+    digits = RunConfig(
+        task=choice("task", "digits"),
+        model=choice("model", "mlp"),
+        schedule=choice("schedule", "Cosine", peak=0.1),
+        optimizer=choice("optimizer", "momentum"),
+        steps=200,
+        record_every=5,
+        evaluate_every=10,
+    )
+    polynomial = RunConfig(
+        task=choice("task", "polynomial_regression"),
+        schedule=choice("schedule", "Constant", peak=0.1),
+        optimizer=choice("optimizer", "adam"),
+        steps=300,
+        evaluate_every=10,
+    )
+    averaged = dataclasses.replace(
+        text,
+        schedule=choice("schedule", "Constant", peak=0.01, warmup_steps=20),
+        optimizer=choice("optimizer", "schedule_free_adamw", b2=0.99),
+    )
+    warmups, rates = axis("schedule.warmup_steps", (0, 40, 100)), _rates(0.0005, 8)
+    return {
+        "text, linear, AdamW: rate x warmup": Part(text, [rates, warmups]),
+        "digits, cosine, momentum: rate x warmup": Part(digits, [_rates(0.05, 5), warmups]),
+        "polynomials, constant, Adam: rate x b2": Part(polynomial, [rates, axis("optimizer.b2", (0.9, 0.99, 0.999))]),
+        "text, schedule-free AdamW: rate x b1": Part(averaged, [rates, axis("optimizer.b1", (0.8, 0.9, 0.95))]),
+    }
+
+
 def _rates(lowest: float, count: int) -> Any:
     return axis("schedule.peak", tuple(lowest * 2**i for i in range(count)))
 
@@ -116,7 +160,14 @@ def trained(runs: Sequence[Run]) -> np.ndarray:
 def replayed(rule: PredictiveStop, extrapolator: Extrapolator, runs: Sequence[Run], losses: np.ndarray) -> Replay:
     """As a study would have stopped them."""
     points = points_of(runs[0])
-    return replay(rule, extrapolator, losses, lambda observed: rivals_at(runs, int(points[observed - 1]) + 1))
+
+    def rivals(observed: int) -> np.ndarray:
+        step = int(points[observed - 1]) + 1
+        settled = np.array([settled_at(run, step) for run in runs])
+        # What is not settled has no rivals, and so is never stopped, and is nobody's.
+        return rivals_at(runs, step) & settled[:, None] & settled
+
+    return replay(rule, extrapolator, losses, rivals)
 
 
 def row(name: str, rule: PredictiveStop, done: Sequence[Replay], possible: int) -> list[str]:
@@ -126,7 +177,7 @@ def row(name: str, rule: PredictiveStop, done: Sequence[Replay], possible: int) 
     high = beta.ppf(0.975, stopped + 1, count - stopped) if stopped < count else 1.0
     saved = 1 - sum(int(d.trained.sum()) for d in done) / (possible * count)
     regret = np.array([d.regret for d in done])
-    interval = f"{stopped} of {count}: {stopped / count:.1%} [{low:.1%}, {high:.1%}]"
+    interval = f"{stopped} of {count}: {stopped / count:.1%} [{low:.2%}, {high:.2%}]"
     return [name, f"{rule.risk:.0%}", f"{saved:.0%}", interval, f"{regret.mean():.5f}", f"{regret.max():.5f}"]
 
 
@@ -154,8 +205,10 @@ def main(argv: Sequence[str]) -> None:
     del argv
     extrapolator, rule = load_extrapolator(), PredictiveStop(risk=LINE)
     rows, every, possible = [prior_sets(extrapolator, PRIOR_SEED, PRIOR_SETS)], [], []
-    for name, part in sweeps().items():
-        sets = [runs_of(part, seed) for seed in SEEDS]
+    kinds = [(name, part, SEEDS) for name, part in sweeps().items()]
+    kinds += [(f"held out: {name}", part, HELD_OUT_SEEDS) for name, part in held_out_sweeps().items()]
+    for name, part, seeds in kinds:
+        sets = [runs_of(part, seed) for seed in seeds]
         curves = [trained(runs) for runs in sets]
         done = [replayed(rule, extrapolator, *one) for one in zip(sets, curves, strict=True)]
         size = curves[0][:, 1:].size
@@ -175,7 +228,7 @@ def main(argv: Sequence[str]) -> None:
         "mean regret (nats)",
         "largest regret",
     )
-    title = f"Sweeps of seeds {SEEDS[0]} to {SEEDS[-1]}, trained whole and replayed"
+    title = f"Sweeps of seeds {SEEDS[0]} to {HELD_OUT_SEEDS[-1]}, trained whole and replayed"
     timing.record("early_stop", "Stopping runs that are not likely to end best", timing.table(title, columns, rows))
 
 

@@ -41,7 +41,7 @@ CLAIMS = (
     Claim("a1", "Best rate: exponent of the size", _LAW, ("grid",), _field("rate_size"), "<", 0),
     Claim("a2", "Best rate: exponent of the tokens", _LAW, ("grid",), _field("rate_tokens"), ">", 0),
     Claim("a3", "Best batch: exponent of the tokens", _LAW, ("grid",), _field("batch_tokens"), ">", 0),
-    Claim("b1", "Best batch: size of the exponent of the model's size, beside that of the tokens", _BATCH, ("grid",),
+    Claim("b1", "Best batch: absolute exponent of the model's size, where both are fitted", _BATCH, ("grid",),
           _size_of_batch, "<=", 0.2),
     Claim("c1", "Regret of the law in the cells that it was fitted to, mean", _REGRET, ("grid",),
           _regret(False, np.mean), "<=", 0.005),

@@ -17,6 +17,8 @@ METRIC = "validation_loss"
 BLOCK = 12
 """Weights of a block's kernels over its width squared: queries, keys, values and output, and four times in and out."""
 
+DIVERGED = 10.0
+
 CLOSE = 0.01
 """Of a cell's smallest loss: runs so close to it are fitted. The paper's 0.25 % is for grids much denser than octaves
 of both, and for less noise: here it keeps the smallest loss alone, which wanders along a flat valley. On seeds 1 to 3,
@@ -26,7 +28,10 @@ FIELDS = ("rate_factor", "rate_size", "rate_tokens", "batch_factor", "batch_toke
 
 
 def grid(records: Records, seeds: Sequence[int] | None = None) -> "pd.DataFrame":
-    """One row a setting: N, D, lr, batch (tokens), and the mean loss over seeds; settings that diverged are left out.
+    """One row a setting: N, D, lr, batch (tokens), and the mean loss over seeds.
+
+    A setting of which a seed diverged has ``DIVERGED`` times the largest loss: it is never among the best, and a law
+    that chooses it loses all.
 
     Args:
         records: of the study.
@@ -47,10 +52,9 @@ def grid(records: Records, seeds: Sequence[int] | None = None) -> "pd.DataFrame"
         loss=runs[METRIC].where(runs["outcome"] == "ok").astype(float),
     )
     means = table.groupby(["N", "D", "lr", "batch"])["loss"].agg(lambda losses: losses.mean(skipna=False))
-    found = means.dropna().reset_index()
-    if not len(found):
+    if not means.notna().any():
         raise StudyError("StepLaw needs finished runs, and there are none")
-    return found
+    return means.fillna(DIVERGED * means.max()).reset_index()
 
 
 def held_out(table: "pd.DataFrame") -> "pd.Series":

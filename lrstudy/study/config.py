@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from lrstudy import optimizers, tasks
+from lrstudy.feedback import effective_lr
 from lrstudy.laws.extrapolation.racing import DECISIONS, LEAST_POINTS, PredictiveStop
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
@@ -381,6 +382,10 @@ def _check_early_stop(run: Run) -> None:
         ConfigError: there are too few, or the schedule's decay comes late and all at once.
     """
     config = run.config
+    state = jax.eval_shape(lambda: make_transform(run, run.hyperparameters).init(run.task.init(jax.random.key(0))))
+    if effective_lr(state) is not None:
+        rule = "an optimizer that applies the rates that it is given"
+        raise ConfigError(f"early_stop needs {rule}, got {config.optimizer.name}, which adapts them")
     if run.schedule.trunk() is not None or _late_share(run) > 0.5:
         rule = "a schedule that decays before its end: what a late decay will gain cannot be foreseen"
         raise ConfigError(f"early_stop needs {rule}, got {config.schedule.name}")

@@ -1,13 +1,15 @@
 """Decides, while a group trains, which of its runs are stopped because they are not likely to end best.
 
-Runs race that differ in nothing but their optimizer, its numbers, the clipping and the arguments of their schedule:
-those of other problems, sizes, lengths, seeds and kinds of schedule do not. The extrapolation sees losses and no rates,
-so it misses what a decay will still gain, and that is more for a higher rate (the river valley) and for a stronger
-weight decay: there it stops the best run as often as not. So while rates still fall, a run is measured only by runs of
-its own optimizer whose rates fall at least as far.
+Runs of a group race that differ in nothing but their optimizer, its numbers, the clipping and the arguments of their
+schedule: those of other problems, sizes, lengths, seeds and kinds of schedule do not. The extrapolation sees losses and
+no rates. So it misses what a decay will still gain, and that is more for a higher rate (the river valley) and for a
+stronger weight decay: there it stops the best run as often as not. While rates fall, a run is therefore measured only
+by runs of its own optimizer whose rates fall at least as far. And while a rate still rises, or has only just risen,
+losses say little of it: such a run is neither stopped nor measured by.
 
-Every decision is noted in the group's file before training goes on, so that a group that is resumed, or whose states
-are computed again, repeats it.
+A decision depends on the group's own records and on the network alone, not on what other processes have finished. It is
+noted in the group's file before training goes on, so that a group that is resumed, or whose states are computed again,
+repeats it.
 """
 
 import functools
@@ -27,8 +29,8 @@ from lrstudy.study.store import GroupStore
 if TYPE_CHECKING:
     import pandas as pd
 
-Finals = Callable[[Group, str], Sequence[float]]
-"""Final losses of the finished runs of a race (``race_of``) that other groups trained."""
+_LEVEL = 0.1
+"""A rate that stays within this share of itself is steady."""
 
 
 class Race(NamedTuple):
@@ -61,21 +63,30 @@ def race_of(run: Run) -> str:
 
 
 def rivals_at(runs: Sequence[Run], step: int) -> Bool[np.ndarray, "runs runs"]:
-    """Whether the second run is a rival of the first at a step: what its rates still do cannot favour the first."""
-    steady, falls = np.array([is_steady(run, step) for run in runs]), np.array([_fall(run, step) for run in runs])
+    """Whether the second run is a rival of the first at a step: what its rates still do cannot favour the first.
+
+    They must be ``settled_at`` it.
+    """
+    later = [_rates(run, step) for run in runs]
+    steady = np.array([(np.abs(rates - rates[0]) <= _LEVEL * rates[0]).all() for rates in later])
+    falls = np.array([rates[0] - rates[-1] for rates in later])
     optimizers = [{k: v for k, v in run.columns.items() if _of_optimizer(k)} for run in runs]
     same = np.array([[one == other for other in optimizers] for one in optimizers])
     return (steady[:, None] & steady) | (same & (falls >= falls[:, None]))
 
 
-def is_steady(run: Run, step: int) -> bool:
-    """Whether the rate stays to the end within a tenth of what it is at a step."""
-    later = np.asarray(run.schedule(np.unique(np.linspace(step, run.config.steps - 1, 200, dtype=np.int32))))
-    return bool((np.abs(later - later[0]) <= 0.1 * later[0]).all())
+def settled_at(run: Run, step: int) -> bool:
+    """Whether the highest rate came in the first half of the updates so far, and none as high is to come."""
+    before, later = _rates(run, 0, step), _rates(run, step)
+    highest = max(before.max(), later.max())
+    first = int(np.argmax(before >= (1 - _LEVEL) * highest)) / max(1, len(before) - 1)
+    return bool(before.max() >= (1 - _LEVEL) * highest and first <= 0.5 and later.max() <= (1 + _LEVEL) * later[0])
 
 
-def _fall(run: Run, step: int) -> float:
-    return float(run.schedule(step)) - float(run.schedule(run.config.steps - 1))
+def _rates(run: Run, start: int, stop: int | None = None) -> Float[np.ndarray, " some"]:
+    """Rates from one step to another, evenly, both included; to the run's last if none is said."""
+    last = run.config.steps - 1 if stop is None else stop
+    return np.asarray(run.schedule(np.linspace(start, last, 201).astype(np.int32)), np.float64)
 
 
 def _of_optimizer(column: str) -> bool:
@@ -97,12 +108,12 @@ class Races:
         group: whose runs.
         store: of its records and decisions.
         predictor: gives what extrapolates curves; called when something is to be decided.
-        finals: see ``Finals``.
     """
 
-    def __init__(self, group: Group, store: GroupStore, predictor: Callable[[], Predictor], finals: Finals) -> None:
-        self._group, self._store, self._finals = group, store, finals
+    def __init__(self, group: Group, store: GroupStore, predictor: Callable[[], Predictor]) -> None:
+        self._group, self._store = group, store
         self._predictor = functools.cache(predictor)
+        self._network: str | None = None
         found: dict[str, Race] = {}
         for lane, run in enumerate(group.runs):
             if run.early_stop is not None:
@@ -129,7 +140,7 @@ class Races:
         noted = self._store.stopped()
         if step not in noted and anew:
             noted[step] = ids[self._decide(step, alive)].tolist()
-            self._store.note_stopped(noted)
+            self._store.note_stopped(noted, self._network)
         return np.isin(ids, noted.get(step, []))
 
     def _decide(self, step: int, alive: Bool[np.ndarray, " lanes"]) -> Bool[np.ndarray, " lanes"]:
@@ -140,19 +151,18 @@ class Races:
                 continue
             curves = {lane: self._losses(rows, race, lane)[: seen + 1] for lane in race.lanes if alive[lane]}
             # A run that goes on from one that was evaluated at other steps has gaps, and is let alone.
-            left = [lane for lane, losses in curves.items() if np.isfinite(losses).all()]
-            runs = [self._group.runs[lane] for lane in left]
-            # Before a decay a run cannot be held against the end of another, which has its own behind it.
-            ended = self._finals(self._group, race.key) if all(is_steady(run, step) for run in runs) else ()
-            if len(left) + len(ended) < 2:
+            whole = [lane for lane, losses in curves.items() if np.isfinite(losses).all()]
+            left = [lane for lane in whole if settled_at(self._group.runs[lane], step)]
+            if len(left) < 2:
                 continue
+            predictor = self._predictor()
+            self._network = getattr(predictor, "digest", None)
             stopped[left] = race.rule.gives_up(
-                self._predictor(),
+                predictor,
                 np.stack([curves[lane] for lane in left]),
                 observed=seen,
                 points=len(race.points),
-                rivals=rivals_at(runs, step),
-                finished=ended,
+                rivals=rivals_at([self._group.runs[lane] for lane in left], step),
             )
         return stopped
 

@@ -12,7 +12,6 @@ import jax
 
 from lrstudy.study import claims as claims_lib
 from lrstudy.study import records as records_lib
-from lrstudy.study.early_stop import race_of
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.plan import Group, Plan
@@ -113,7 +112,7 @@ class Launch:
             self._announce(name)
 
     def _train_group(self, group: Group, stop: StopRequest) -> None:
-        trainer = GroupTrainer(group, self.workdir, self.settings, stop, self._finals)
+        trainer = GroupTrainer(group, self.workdir, self.settings, stop)
         try:
             trainer.train(functools.partial(self._trunk_lanes, group, stop), functools.partial(self._trunk_rows, group))
         except jax.errors.JaxRuntimeError as error:
@@ -121,14 +120,6 @@ class Launch:
             reason = str(error).strip().splitlines()[0]
             self.failures |= {run.run_id: reason for run in group.runs}
             self.settings.warn(f"{len(group.runs)} runs of group {group.group_id} failed: {reason}")
-
-    def _finals(self, group: Group, race: str) -> list[float]:
-        """Final losses of the finished runs of a race that this part's other groups trained."""
-        finished = {run_id: entry for run_id, (_, entry) in finished_runs(self.workdir).items()}
-        others = [other for other in self.plan.groups if other.part == group.part and other.group_id != group.group_id]
-        runs = [run for other in others for run in other.runs if run.early_stop and run.run_id in finished]
-        ended = [run for run in runs if finished[run.run_id]["outcome"] == "ok" and race_of(run) == race]
-        return [finished[run.run_id]["metrics"][run.task.objective] for run in ended]
 
     def _trunk_lanes(self, group: Group, stop: StopRequest, lane: int) -> tuple[Lane, int]:
         branch = (group.branches or ())[lane]
@@ -236,7 +227,11 @@ def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]
     from lrstudy.study import report
 
     records = records_lib.load(workdir)
-    if not set(records.runs["outcome"]) & {"ok", "diverged"}:
+    outcomes = set(records.runs["outcome"])
+    if outcomes == {"stopped"}:
+        rule = "were stopped early, against rivals that this command does not ask for"
+        raise StudyError(f"all runs that were asked for {rule}; without early_stop they are trained to their end")
+    if not outcomes & {"ok", "diverged"}:
         raise StudyError(f"'{workdir.root}' holds no finished run")
     entries = decide(experiment.claims, records)
     write_json(

@@ -63,15 +63,28 @@ class GroupStore:
     @property
     def _noted(self) -> dict[str, Any]:
         """What was decided on the way."""
-        return {k: v for k, v in (read_json(self._path) or {}).items() if k == "stopped"}
+        return {k: v for k, v in (read_json(self._path) or {}).items() if k in ("stopped", "network")}
 
     def stopped(self) -> dict[int, list[str]]:
-        """Step to the runs that were stopped there, of every step at which that was decided."""
-        return {int(step): ids for step, ids in self._noted.get("stopped", {}).items()}
+        """Step to the runs that were stopped there, of every step at which that was decided.
 
-    def note_stopped(self, stopped: Mapping[int, Sequence[str]]) -> None:
-        """Notes all decisions so far."""
-        write_json(self._path, {**self._facts, "stopped": {str(step): list(ids) for step, ids in stopped.items()}})
+        Raises:
+            StudyError: the file says something else.
+        """
+        found, known = self._noted.get("stopped", {}), {run.run_id for run in self._group.runs}
+        rule = "'stopped' must be steps with runs of the group"
+        try:
+            stopped = {int(step): list(ids) for step, ids in found.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise StudyError(f"{self._path} is damaged: {rule}") from error
+        if not all(known.issuperset(ids) for ids in stopped.values()):
+            raise StudyError(f"{self._path} is damaged: {rule}")
+        return stopped
+
+    def note_stopped(self, stopped: Mapping[int, Sequence[str]], network: str | None) -> None:
+        """Notes all decisions so far, and which network they were taken by."""
+        noted = {"stopped": {str(step): list(ids) for step, ids in stopped.items()}, "network": network}
+        write_json(self._path, {**self._facts, **noted})
 
     @property
     def _facts(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from lrstudy.laws.extrapolation import Predictor
 from lrstudy.schedules import to_dict
 from lrstudy.study.config import eval_params, make_transform, tracker_of
-from lrstudy.study.early_stop import Finals, Races
+from lrstudy.study.early_stop import Races
 from lrstudy.study.errors import StudyError
 from lrstudy.study.extrapolator import load_extrapolator
 from lrstudy.study.plan import Group
@@ -73,21 +73,13 @@ class GroupTrainer:
         workdir: where checkpoints and records are.
         settings: how.
         stop: asked after every call of the program.
-        finals: of the rivals that other groups trained, where runs are stopped early.
     """
 
-    def __init__(
-        self,
-        group: Group,
-        workdir: Workdir,
-        settings: Settings,
-        stop: StopRequest,
-        finals: Finals = lambda _group, _race: (),
-    ) -> None:
+    def __init__(self, group: Group, workdir: Workdir, settings: Settings, stop: StopRequest) -> None:
         self._group, self._workdir, self._settings, self._stop = group, workdir, settings, stop
         self._folder = workdir.checkpoints / group.group_id
         self._store = GroupStore(workdir, group)
-        self._races = Races(group, self._store, settings.predictor, finals)
+        self._races = Races(group, self._store, settings.predictor)
         self._hparams = stack([run.hyperparameters for run in group.runs])
         config = group.runs[0].config
         steps = tuple(run.config.steps for run in group.runs)

@@ -121,7 +121,8 @@ def sweep_figure(records: Records) -> "Figure":
     parts = series(records, along)
     metrics = dict.fromkeys(objective(part).replace("_", " ") for part in parts.values())
     lines = {label: losses_by(part, along, objective(part)) for label, part in parts.items()}
-    return loss_against_rate(lines, f"final {' or '.join(metrics)}", along)
+    stopped = {label for label, part in parts.items() if _any_stopped(part)}
+    return loss_against_rate(lines, f"final {' or '.join(metrics)}", along, stopped)
 
 
 def curves_figure(records: Records) -> "Figure":
@@ -153,20 +154,26 @@ def summary(records: Records) -> "pd.DataFrame":
         if along is None:
             rows.append({"setting": label, **_statistics(part.runs[metric], part)})
             continue
-        losses = losses_by(part, along, metric)
+        losses, stopped = losses_by(part, along, metric), _any_stopped(part)
         optimum = optimum_of(losses)
         best = losses.mean(axis=1, skipna=False).idxmin() if optimum else None
         for value in losses.index:
             own = part.runs[part.runs[along] == value]
             row = {"setting": label, along: value, **_statistics(losses.loc[value], Records(own, part.metrics, {}, {}))}
-            row["note"] = _note(value, best, optimum)
+            row["note"] = _note(value, best, optimum, stopped)
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _note(value: float, best: Any, optimum: Any) -> str:
+def _any_stopped(part: Records) -> bool:
+    return bool((part.runs["outcome"] == "stopped").any())
+
+
+def _note(value: float, best: Any, optimum: Any, stopped: bool) -> str:
     if optimum is None or value != best:
         return ""
+    if stopped:
+        return "best of those that no seed stopped"
     if optimum.on_edge:
         return "best, on the grid's edge: extend the grid"
     return f"best; fitted optimum {optimum.value:.3g}"
@@ -177,7 +184,9 @@ def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
     error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else float("nan")
     counts = part.runs["outcome"].value_counts()
     ended = {name: int(counts.get(name, 0)) for name in ("diverged", "stopped") if name == "diverged" or name in counts}
-    return {"mean": float(finite.mean()), "standard error": error, "seeds": len(part.runs), **ended}
+    # Of seeds that were left by a choice among them, the mean says nothing.
+    mean = float("nan") if "stopped" in ended else float(finite.mean())
+    return {"mean": mean, "standard error": error, "seeds": len(part.runs), **ended}
 
 
 def _label(name: str, value: Any) -> str:

@@ -11,9 +11,11 @@ import pytest
 from lrstudy.study import records as records_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig, resolve, with_value
-from lrstudy.study.early_stop import is_steady, points_of, race_of, rivals_at
+from lrstudy.study.early_stop import points_of, race_of, rivals_at, settled_at
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.part import Part, axis
+from lrstudy.study.plan import make_plan
+from lrstudy.study.store import GroupStore
 from lrstudy.study.stored import config_from_json, config_to_json
 from lrstudy.study.trainer import GroupTrainer
 from lrstudy.study.views import summary
@@ -70,6 +72,7 @@ def test_a_run_that_is_not_stopped_early_is_the_run_it_always_was():
         ({"evaluate_every": 0}, r"at least 10 evaluations: evaluate_every in \[1, 4\], got 0"),
         ({"evaluate_every": 6}, r"at least 10 evaluations: evaluate_every in \[1, 4\], got 6"),
         ({"schedule": "WSD"}, "early_stop needs a schedule that decays before its end: .* got WSD"),
+        ({"optimizer": "hypergradient"}, "an optimizer that applies the rates that it is given, got hypergradient"),
         (
             {"schedule": choice("schedule", "Tabulated", values=(1.0,) * 9 + (0.0,))},
             "early_stop needs a schedule that decays before its end: .* got Tabulated",
@@ -115,8 +118,22 @@ def test_while_rates_fall_only_what_falls_as_far_is_a_rival():
     steady = [resolve(with_value(EARLY, "schedule.peak", peak)) for peak in (0.5, 1.0)]
     steady.append(resolve(with_value(EARLY, "optimizer.momentum", 0.5)))
     assert rivals_at(steady, 5).all()
+
+
+def test_what_rises_or_has_just_risen_is_let_alone():
     warmed = resolve(with_value(EARLY, "schedule.warmup_steps", 10))
-    assert [is_steady(warmed, step) for step in (5, 10, 20)] == [False, True, True]
+    assert [settled_at(warmed, step) for step in (5, 17, 21, 33)] == [False, False, True, True]
+    assert settled_at(resolve(EARLY), 5)
+    cycles = with_value(EARLY, "schedule", choice("schedule", "CyclicCosine", peak=1.0, ends=(20, 40)))
+    assert [settled_at(resolve(cycles), step) for step in (5, 17, 33)] == [True, False, True]
+
+
+def test_a_long_warmup_is_not_held_against_a_run(tmp_path):
+    axes = [axis("schedule.peak", [1.0, 2.0]), axis("schedule.warmup_steps", [0, 30])]
+    own = launch(tmp_path, {"": Part(EARLY, axes)}, predictor=stays)
+    runs = records_lib.load(own.workdir).runs.set_index(["schedule.warmup_steps", "schedule.peak"])["outcome"]
+    assert runs[30].tolist() == ["ok", "ok"]
+    assert sorted(runs[0]) == ["ok", "stopped"]
 
 
 def test_losers_stop_and_the_others_are_what_they_would_have_been(tmp_path):
@@ -195,18 +212,43 @@ def test_states_are_computed_again_with_the_same_decisions(tmp_path):
         train(tmp_path, dataclasses.replace(longer, start=f"{loser}@20"), "new", predictor=never)
 
 
-def test_what_other_groups_finished_is_to_be_beaten(tmp_path):
-    """Two optimizers are two programs and one race: the second loses to the end of the first."""
+def test_every_program_is_a_race_of_its_own(tmp_path):
+    """So that a decision does not depend on what has finished elsewhere: two optimizers, in either order."""
     axes = [axis("optimizer", ["momentum", "sgd"]), axis("schedule.peak", [0.05, 1.0])]
-    own = launch(tmp_path, {"": Part(EARLY, axes)}, predictor=lambda: Stays(1e-3))
-    assert len(own.plan.groups) == 2
-    runs = records_lib.load(own.workdir).runs.set_index(["optimizer", "schedule.peak"])
-    assert runs["outcome"].to_dict() == {
-        ("momentum", 0.05): "stopped",
-        ("momentum", 1.0): "ok",
-        ("sgd", 0.05): "stopped",
-        ("sgd", 1.0): "stopped",
-    }
+    found = []
+    for name, places in (("one", (1, 2)), ("other", (2, 1))):
+        for place in places:
+            own = launch(tmp_path / name, {"": Part(EARLY, axes)}, shard=(place, 2), begun=None, predictor=stays)
+        runs = records_lib.load(own.workdir).runs.set_index(["optimizer", "schedule.peak"])
+        found.append(runs["outcome"].to_dict())
+    assert found[0] == found[1]
+    assert {key for key, outcome in found[0].items() if outcome == "stopped"} == {("momentum", 0.05), ("sgd", 0.05)}
+
+
+@pytest.mark.parametrize(
+    ("noted", "fails"), [({"5": ["nobody"]}, True), ({"5": 5}, True), ([1], True), ({"5": []}, False)]
+)
+def test_a_note_that_is_damaged_is_said(tmp_path, noted, fails):
+    group = make_plan(RACE).groups[0]
+    store = GroupStore(Workdir(tmp_path), group)
+    store.note_stopped({5: [group.runs[0].run_id]}, "a network")
+    assert store.stopped() == {5: [group.runs[0].run_id]}
+    path = tmp_path / "groups" / f"{group.group_id}.json"
+    data = json.loads(path.read_text())
+    assert data["network"] == "a network"
+    path.write_text(json.dumps({**data, "stopped": noted}))
+    if fails:
+        with pytest.raises(StudyError, match="is damaged: 'stopped' must be steps with runs of the group"):
+            store.stopped()
+    else:
+        assert store.stopped() == {5: []}
+
+
+def test_a_command_whose_runs_all_lost_says_so(tmp_path):
+    launch(tmp_path, RACE, predictor=stays)
+    lost = {"": Part(EARLY, [axis("schedule.peak", PEAKS[:1]), axis("seed", [0, 1])])}
+    with pytest.raises(StudyError, match="all runs that were asked for were stopped early, against rivals"):
+        concluded(tmp_path, chosen=lost, begun=None, predictor=never)
 
 
 def test_stopping_compiles_nothing_again(tmp_path, caplog):
@@ -221,7 +263,8 @@ def test_the_summary_counts_what_was_stopped(tmp_path):
     found = summary(records_lib.load(own.workdir)).set_index("schedule.peak")
     winner = found["mean"].idxmin()
     assert found["stopped"].dropna().to_dict() == {peak: 2 for peak in PEAKS if peak != winner}
-    assert found["mean"].notna().sum() == 1
+    assert found["mean"].dropna().index.tolist() == [winner]
+    assert found["note"][winner] == "best of those that no seed stopped"
     assert "stopped" in (tmp_path / "report.html").read_text()
 
 

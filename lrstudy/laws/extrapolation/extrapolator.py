@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from typing import Any
 
 import jax
@@ -65,6 +66,11 @@ class Extrapolator:
         whole = np.pad(np.asarray(curves, np.float32), ((0, -len(curves) % _CASES), (0, 0)))
         logs = _all_log_densities(self.recipe, self.params, self.borders, jnp.asarray(whole), jnp.int32(cutoff))
         return np.asarray(logs)[: len(curves), cutoff:]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of its bytes: networks that were trained alike on one machine have the same."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
         """The parameters, borders and recipe as bytes."""

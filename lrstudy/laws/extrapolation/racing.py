@@ -10,7 +10,7 @@ A run's rivals need not be all others: where a forecast is known to be unfair be
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -35,8 +35,8 @@ class PredictiveStop:
     Losses become curves in [0, 1] (``LossScale``), whose bounds must be known: a prediction depends on them.
 
     Attributes:
-        risk: chance, over a whole race, that the run that would have ended best is stopped; each of the decisions may
-            spend an equal share of it.
+        risk: chance that the run that would have ended best of a race is stopped, by forecasts that are right; each of
+            the decisions may spend an equal share of it.
         best: a loss that no run will beat.
         worst: the loss of a model that knows nothing; ``None``: that before the first update.
         logarithmic: whether equal ratios of losses, rather than equal differences, are equally much.
@@ -78,7 +78,6 @@ class PredictiveStop:
         observed: int,
         points: int,
         rivals: Bool[np.ndarray, "runs runs"] | None = None,
-        finished: Sequence[float] = (),
     ) -> Bool[np.ndarray, " runs"]:
         """Which runs one decision stops.
 
@@ -88,15 +87,13 @@ class PredictiveStop:
             observed: points of every run so far.
             points: of a whole run, at most 100; the last is its final loss.
             rivals: whether the second run is a rival of the first; ``None``: all others are.
-            finished: final losses of rivals of all of these that have ended.
         """
         scale = self.scale(losses[:, 0])
         if scale is None:
             return np.zeros(len(losses), bool)
         curves = scale.to_curve(losses[:, 1:])
         endings = np.stack([ending(predictor.predict(curve), points - observed) for curve in curves])
-        known = max((float(scale.to_curve(np.asarray(loss))) for loss in finished), default=-math.inf)
-        return least_likely(chances_of_best(endings, rivals, known), self.risk / len(DECISIONS))
+        return least_likely(chances_of_best(endings, rivals), self.risk / len(DECISIONS))
 
 
 TABLE: dict[str, type[PredictiveStop]] = {PredictiveStop.name: PredictiveStop}
@@ -116,14 +113,12 @@ def _ending(forecast: Any) -> Any:
 def chances_of_best(
     endings: Float[np.ndarray, "runs levels"],
     rivals: Bool[np.ndarray, "runs runs"] | None = None,
-    known: float = -math.inf,
 ) -> Float[np.ndarray, " runs"]:
     """The chance of each run to end above all its rivals, with independent endings.
 
     Args:
         endings: distribution functions at ``_LEVELS``.
         rivals: whether the second run is a rival of the first; ``None``: all others are, and the chances add up to one.
-        known: an ending that each has to beat as well.
     """
     if rivals is None:
         rivals = np.ones((len(endings), len(endings)), bool)
@@ -134,8 +129,7 @@ def chances_of_best(
     mass, middle = np.diff(padded, axis=1), (padded[:, 1:] + padded[:, :-1]) / 2
     logs = np.log(np.maximum(middle, 1e-300))
     others = np.exp((rivals & ~np.eye(len(endings), dtype=bool)) @ logs)
-    above = np.concatenate([_LEVELS, [math.inf]]) > known
-    return (mass * others * above).sum(1)
+    return (mass * others).sum(1)
 
 
 def least_likely(chances: Float[np.ndarray, " runs"], bound: float) -> Bool[np.ndarray, " runs"]:
@@ -187,7 +181,9 @@ def replay(
         raise ValueError(f"losses must have at most {LENGTH} points after the first, got {points}")
     trained = np.full(runs, points)
     for observed in observed_points(points):
-        left = np.flatnonzero(trained == points)
+        left = np.flatnonzero((trained == points) & np.isfinite(losses[:, : observed + 1]).all(1))
+        if len(left) < 2:
+            continue
         seen = losses[left, : observed + 1]
         own = rivals and rivals(observed)[np.ix_(left, left)]
         trained[left[rule.gives_up(predictor, seen, observed=observed, points=points, rivals=own)]] = observed

@@ -1,6 +1,6 @@
 """A loss against the peak learning rate, with its optimum."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +38,10 @@ def _has_logarithm(losses: "pd.DataFrame") -> bool:
 
 
 def loss_against_rate(
-    series: Mapping[str, "pd.DataFrame"], ylabel: str, xlabel: str = "peak learning rate"
+    series: Mapping[str, "pd.DataFrame"],
+    ylabel: str,
+    xlabel: str = "peak learning rate",
+    stopped: Collection[str] = (),
 ) -> "Figure":
     """One line a series with its range over seeds; the optimum is marked, and called out if it sits on the grid's edge.
 
@@ -46,6 +49,8 @@ def loss_against_rate(
         series: legend label to losses, rates (index) by seeds (columns), NaN where a run diverged or was stopped.
         ylabel: the loss with units.
         xlabel: what is swept.
+        stopped: labels of the series of which runs were stopped early: what is left of them has no optimum of its own,
+            for its best may have lost against another series.
     """
     figure, axes = panels(1, 1, height=3.4)
     axis: Axes = axes[0, 0]
@@ -56,6 +61,9 @@ def loss_against_rate(
         seeds = max(seeds, losses.shape[1])
         axis.plot(losses.index, losses.mean(axis=1, skipna=False), "o", color=colour, markersize=3)
         _mark_endless(axis, losses, colour)
+        if label in stopped:
+            warnings.append(f"{label}: runs were stopped early, so no optimum is marked")
+            continue
         optimum = optimum_of(losses)
         if optimum is None:
             warnings.append(f"{label}: every rate diverged")
