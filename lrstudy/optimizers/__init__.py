@@ -1,12 +1,21 @@
 """Transforms that optax lacks, and the table of the optimizers that a configuration can name."""
 
 from lrstudy.feedback import effective_lr
+from lrstudy.optimizers.classp import classp
+from lrstudy.optimizers.dealias import dealias
 from lrstudy.optimizers.decay import decay_mask
 from lrstudy.optimizers.fedhyper import fedhyper
+from lrstudy.optimizers.finite_guard import finite_guard
 from lrstudy.optimizers.float32_state import with_float32_state
+from lrstudy.optimizers.frugal import frugal
 from lrstudy.optimizers.hypergradient import hypergradient
+from lrstudy.optimizers.lisa import lisa
+from lrstudy.optimizers.nadam import nadam_algoperf
 from lrstudy.optimizers.normalized import project_to_norm
+from lrstudy.optimizers.orthogonal import orthogonal_gradient
+from lrstudy.optimizers.periodic_reset import periodic_reset
 from lrstudy.optimizers.plateau import plateau
+from lrstudy.optimizers.refactor import refactor_lowrank
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
 from lrstudy.optimizers.separable import (
     batch_perceptron,
@@ -15,21 +24,32 @@ from lrstudy.optimizers.separable import (
     normalized_logistic_gd,
 )
 from lrstudy.optimizers.table import TABLE, Optimizer
+from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
 
 __all__ = [
     "TABLE",
     "Optimizer",
     "averaged_params",
     "batch_perceptron",
+    "classp",
+    "dealias",
     "decay_mask",
     "effective_lr",
     "fedhyper",
+    "finite_guard",
+    "frugal",
     "hypergradient",
+    "lisa",
     "logistic_gd",
+    "nadam_algoperf",
     "normalized_batch_perceptron",
     "normalized_logistic_gd",
+    "orthogonal_gradient",
+    "periodic_reset",
     "plateau",
     "project_to_norm",
+    "refactor_lowrank",
+    "scale_by_trust_ratio",
     "schedule_free",
     "with_float32_state",
 ]

@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lrstudy.optimizers.decay import decay_mask
+from lrstudy.optimizers.norms import norm_over, widened
 from lrstudy.optimizers.paths import layer_axes
 
 
@@ -54,7 +55,7 @@ def project_to_norm(*, mask: Any = None, rho: Any = None) -> optax.GradientTrans
         def norm_of(path: tuple[Any, ...], leaf: Array, is_chosen: bool, given: Any) -> Any:
             if not is_chosen:
                 return None
-            own = _norm(leaf, layer_axes(path))
+            own = norm_over(leaf, layer_axes(path))
             return own if given is None else jnp.broadcast_to(jnp.asarray(given, own.dtype), own.shape)
 
         wanted = jax.tree.map(lambda _: None, params) if rho is None else jax.tree.broadcast(rho, params)
@@ -67,8 +68,8 @@ def project_to_norm(*, mask: Any = None, rho: Any = None) -> optax.GradientTrans
         def project(path: tuple[Any, ...], step: Array, leaf: Array, kept: Float[Array, "..."] | None) -> Array:
             if kept is None:
                 return step
-            moved = _wide(leaf) + step
-            size = _norm(moved, layer_axes(path))
+            moved = widened(leaf) + step
+            size = norm_over(moved, layer_axes(path))
             projects = (kept > 0) & (size > 0)
             factor = kept / jnp.where(projects, size, 1)
             return jnp.where(projects, factor * moved - leaf, step).astype(step.dtype)
@@ -76,12 +77,3 @@ def project_to_norm(*, mask: Any = None, rho: Any = None) -> optax.GradientTrans
         return jax.tree_util.tree_map_with_path(project, updates, params, state.rho), state
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
-
-
-def _wide(leaf: Array) -> Array:
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-
-
-def _norm(leaf: Array, kept: int) -> Float[Array, "..."]:
-    """Frobenius norm over all but the first ``kept`` axes; the others stay, of length one."""
-    return jnp.sqrt(jnp.sum(jnp.square(_wide(leaf)), axis=tuple(range(kept, leaf.ndim)), keepdims=True))
