@@ -1,6 +1,7 @@
 """Checks of arguments that may be traced, in which case they are left to the caller."""
 
 import math
+import numbers
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ def check_period(argument: str, value: Any) -> None:
     """
     if isinstance(value, Tracer | jax.Array):
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{argument} must be an int of at least 1, got {value!r}")
 
 
@@ -40,5 +41,5 @@ def check_number(argument: str, value: Any, low: float, high: float = math.inf) 
     """
     if isinstance(value, Tracer | jax.Array):
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{argument} must be a number in [{low:g}, {high:g}], got {value!r}")

@@ -27,7 +27,7 @@ def dealias(transform: optax.GradientTransformation) -> optax.GradientTransforma
         seen: set[int] = set()
 
         def own(leaf: Any) -> Any:
-            if id(leaf) in seen:
+            if isinstance(leaf, jax.Array) and id(leaf) in seen:
                 return jnp.copy(leaf)
             seen.add(id(leaf))
             return leaf

@@ -68,7 +68,7 @@ def frugal(
       full matrix,
     - ``orth``: as many orthonormal directions drawn at random,
     - ``block``: round(n density) of the n matrices, each as a whole. ``full`` is given their entries end to end in one
-      vector, so here it must treat entries alike, as Adam and Lion do.
+      vector, as long as the largest of them need, so here it must treat entries alike, as Adam and Lion do.
 
     Subspaces are a function of ``key`` and the count. Under ``vmap`` every update computes one, used or not, which is
     dear for ``svd``.

@@ -36,7 +36,9 @@ def refactor_lowrank(
     A product of lower rank than its factors, such as LoRA's at its start, where B is zero, is left alone with its
     state: a direction that vanishes in both factors would have no gradient and never come back.
 
-    Counts of updates belong to all tensors and stay; see ``periodic_reset`` for what that does to Adam's next step.
+    Under ``vmap`` over counts the decomposition is computed at every update. Factors of fewer than 32 bits are rounded
+    to their type, and the product with them. Counts of updates belong to all tensors and stay; see ``periodic_reset``
+    for what that does to Adam's next step.
 
     Args:
         every: updates from one factorisation to the next.

@@ -81,9 +81,8 @@ def test_a_first_gradient_of_zeros(name):
     assert is_finite(found)
     assert [int(state.refused) for _, state in found] == [1, 1, 1]
     # As if the first gradient had not been.
-    expected = trained(METHODS[name](), [GRADS, GRADS])
-    for (updates, state), (plain, inner) in zip(found[1:], expected, strict=True):
-        jax.tree.map(np.testing.assert_array_equal, (updates, state.inner), (plain, inner))
+    for (updates, state), (plain, other) in zip(found[1:], trained(guarded, [GRADS, GRADS]), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, (updates, state.inner), (plain, other.inner))
 
 
 @pytest.mark.parametrize("name", ["cocob", "dog", "dowg", "lamb", "mechanize", "muon", "schedule_free"])

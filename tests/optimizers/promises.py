@@ -16,6 +16,8 @@ SHAPES = {
     "readout": {"kernel": (4, 6)},
 }
 
+FEW = {"blocks": {"kernel": (3, 4, 5)}, "hidden": {"bias": (4,), "kernel": (5, 4)}}
+
 
 def tree(seed, shapes=SHAPES, dtype=jnp.float32):
     """Normal numbers."""
@@ -49,7 +51,7 @@ def run(transform, params, grads):
     return found
 
 
-def check_promises(build, numbers, shapes=SHAPES):
+def check_promises(build, numbers, shapes=FEW):
     """``build(**numbers)`` under jit, vmap, eval_shape, donation, low precision and a first gradient of zeros.
 
     A step of 0.1 is chained after it. Of the numbers, which are traced, two lanes are compared with each alone.
