@@ -41,5 +41,6 @@ def check_number(argument: str, value: Any, low: float, high: float = math.inf) 
     """
     if isinstance(value, Tracer | jax.Array):
         return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not low <= float(value) <= high:
         raise ValueError(f"{argument} must be a number in [{low:g}, {high:g}], got {value!r}")

@@ -17,10 +17,10 @@ class ClasspState(NamedTuple):
     """State of ``scale_by_classp``.
 
     Attributes:
-        sums: of the gradients' magnitudes to the power p, a tree like the parameters.
+        s: sums of the gradients' magnitudes to the power p, a tree like the parameters.
     """
 
-    sums: Any
+    s: Any
 
 
 def scale_by_classp(
@@ -52,7 +52,7 @@ def scale_by_classp(
             offset = jnp.where(moves, eps + total, 1)
             return jnp.where(moves, gradient / offset ** (1 / power), 0)
 
-        sums = jax.tree.map(added, updates, state.sums)
+        sums = jax.tree.map(added, updates, state.s)
         return jax.tree.map(scaled, updates, sums), ClasspState(sums)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

@@ -23,13 +23,13 @@ class FrugalState(NamedTuple):
         count: updates so far.
         subspace: the parts that have state: indices or directions, a tree like the parameters with ``MaskedNode`` for
             tensors without; for ``block`` the numbers of the blocks.
-        inside: state of the full rule on those parts alone, as small as they are.
+        inner: state of the full rule on those parts alone, as small as they are.
         whole: state of the full rule on the tensors that are not split.
     """
 
     count: Int[Array, "*lanes"]  # pyright: ignore[reportIncompatibleMethodOverride]
     subspace: Any
-    inside: optax.OptState
+    inner: optax.OptState
     whole: optax.OptState
 
 
@@ -119,7 +119,7 @@ def frugal(
         return FrugalState(
             count=jnp.zeros((), jnp.int32),
             subspace=blank,
-            inside=full.init(split.down(params, blank)),
+            inner=full.init(split.down(params, blank)),
             whole=full.init(_without(params, chosen)),
         )
 
@@ -137,15 +137,15 @@ def frugal(
         low_params, whole_params = None, None
         if params is not None:
             low_params, whole_params = split.down(params, bases), _without(params, chosen)
-        inside = state.inside
+        inner = state.inner
         if reset:
             fresh = full.init(low if low_params is None else low_params)
-            inside = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, inside)
-        steps, inside = full.update(low, inside, low_params, **extra)
+            inner = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, inner)
+        steps, inner = full.update(low, inner, low_params, **extra)
         joined = split.join(updates, low, steps, bases, rest)
         plain, whole = full.update(_without(updates, chosen), state.whole, whole_params, **extra)
         made = jax.tree.map(lambda is_split, j, p: j if is_split else p, chosen, joined, plain)
-        return made, FrugalState(optax.safe_increment(state.count), bases, inside, whole)
+        return made, FrugalState(optax.safe_increment(state.count), bases, inner, whole)
 
     return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 

@@ -131,16 +131,17 @@ class Blocks:
         starts = range(len(self.sizes))
         return max((int(around[i : i + self.turns].sum()) for i in starts), default=0)
 
-    def blank(self, params: Any) -> Int[Array, " turns"]:
-        """No blocks in particular."""
+    def blank(self, params: Any) -> Any:
+        """No blocks in particular; a density of which none has its turn has no basis."""
         del params
-        return jnp.zeros(self.turns, jnp.int32)
+        return jnp.zeros(self.turns, jnp.int32) if self.turns else optax.MaskedNode()
 
-    def draw(self, key: Array, turn: Int[Array, ""], gradients: Any) -> Int[Array, " turns"]:
+    def draw(self, key: Array, turn: Int[Array, ""], gradients: Any) -> Any:
         """The blocks of a turn."""
-        del gradients
+        if not self.turns:
+            return self.blank(gradients)
         many, sequence = len(self.sizes), jnp.asarray(self.sequence, jnp.int32)
-        if self.order == "random" or not self.turns:
+        if self.order == "random":
             return jax.random.permutation(key, sequence)[: self.turns]
         sweep = -(-many // self.turns)
         begin = turn % sweep if self.order == "mirror" else turn
@@ -148,7 +149,7 @@ class Blocks:
         backwards = (turn // sweep) % 2 == 1 if self.order == "mirror" else self.order == "descending"
         return sequence[jnp.where(backwards, many - 1 - place, place)]
 
-    def down(self, tree: Any, basis: Int[Array, " turns"]) -> Any:
+    def down(self, tree: Any, basis: Any) -> Any:
         """The entries of the blocks whose turn it is, in the type of the widest tensor."""
         if not self.turns:
             return optax.MaskedNode()
@@ -168,7 +169,7 @@ class Blocks:
             vector, _ = jax.lax.scan(laid, vector, rows, unroll=place.layers == 1)
         return vector
 
-    def join(self, gradients: Any, low: Any, steps: Any, basis: Int[Array, " turns"], free: Free) -> Any:
+    def join(self, gradients: Any, low: Any, steps: Any, basis: Any, free: Free) -> Any:
         """Steps of whole tensors: those of the blocks whose turn it is, and ``free`` of the gradients of the others."""
         del low
 

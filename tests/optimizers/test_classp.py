@@ -27,15 +27,15 @@ def test_two_updates(mode):
     for (params, _), after in zip(found, EXPECTED[mode], strict=True):
         np.testing.assert_allclose(params, after, rtol=0, atol=ROUNDING)
     if mode == "paper":
-        np.testing.assert_allclose(found[0][1][0].sums, [[0, 0], [0.09, 0.16]], rtol=1e-6)
-        np.testing.assert_allclose(found[1][1][0].sums, [[0, 0], [0.09, 0.25]], rtol=1e-6)
+        np.testing.assert_allclose(found[0][1][0].s, [[0, 0], [0.09, 0.16]], rtol=1e-6)
+        np.testing.assert_allclose(found[1][1][0].s, [[0, 0], [0.09, 0.25]], rtol=1e-6)
 
 
 def test_the_paper_form_with_the_defaults_is_what_one_gets():
     for settings in ({}, {"learning_rate": 0.2, "threshold": 0.5, "power": 1.0, "eps": 1e-5, "mode": "paper"}):
         (params, state), *_ = run(classp(**settings), W, [3 * G[0]])
         # Of 0.3, 0.6, 0.9 and 1.2 the last two have a square of more than a half, and a step of the rate's size.
-        np.testing.assert_allclose(state[0].sums, [[0, 0], [0.9, 1.2]], rtol=1e-6)
+        np.testing.assert_allclose(state[0].s, [[0, 0], [0.9, 1.2]], rtol=1e-6)
         np.testing.assert_allclose(params - W, [[0, 0], [-0.2, 0.2]], rtol=0, atol=ROUNDING + 0.2 * 1.2e-5)
 
 
@@ -54,7 +54,7 @@ def test_the_released_condition_is_of_a_whole_tensor_and_of_any_gradient():
     for gradient, threshold, passes in ((tiny, 0.9, True), (tiny, 1.0, False), (zero, 0.0, False), (zero, -0.1, True)):
         transform = classp(threshold=threshold, mode="released")
         steps, state = transform.update(gradient, transform.init(W))
-        assert bool((state[0].sums == jnp.abs(gradient)).all()) == (passes or not gradient.any())
+        assert bool((state[0].s == jnp.abs(gradient)).all()) == (passes or not gradient.any())
         assert (steps != 0).any() == (passes and gradient.any())
 
 

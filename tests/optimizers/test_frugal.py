@@ -128,7 +128,7 @@ def test_random_directions_are_orthonormal_and_new_at_every_draw():
 @pytest.mark.parametrize("reset", [True, False])
 def test_state_begins_anew_with_a_subspace_unless_it_is_to_stay(reset):
     found = updated("columns", full="adam", reset=reset)
-    assert [int(s.inside.count) for _, s in found] == ([1, 2, 1, 2, 1] if reset else [1, 2, 3, 4, 5])
+    assert [int(s.inner.count) for _, s in found] == ([1, 2, 1, 2, 1] if reset else [1, 2, 3, 4, 5])
     assert [int(s.whole.count) for _, s in found] == [1, 2, 3, 4, 5]
     if reset:
         third, state = found[2]
@@ -136,7 +136,7 @@ def test_state_begins_anew_with_a_subspace_unless_it_is_to_stay(reset):
         kernel = third["hidden"]["kernel"]
         np.testing.assert_allclose(kernel, np.sign(GRADS[2]["hidden"]["kernel"]), rtol=0, atol=5e-5)
         low = GRADS[2]["hidden"]["kernel"][:, state.subspace["hidden"]["kernel"]]
-        np.testing.assert_allclose(state.inside.mu["hidden"]["kernel"], 0.1 * low, rtol=1e-6)
+        np.testing.assert_allclose(state.inner.mu["hidden"]["kernel"], 0.1 * low, rtol=1e-6)
 
 
 @functools.cache
@@ -168,6 +168,8 @@ def test_tensors_that_are_not_split_have_the_full_rule(kind):
     }
     found = updated(kind, full="adam", density=0.0)
     assert size_of(found[-1][1]) == 2 * 4 * (12 + 24 + 4 + 24)
+    # Checkpoints hold no arrays without entries.
+    assert all(leaf.size for leaf in jax.tree.leaves(found[-1][1]))
     for grads, (steps, _), plain in zip(GRADS, found, adam(), strict=True):
         for name, leaf in (("embedding", "embedding"), ("hidden", "bias"), ("readout", "kernel")):
             np.testing.assert_allclose(steps[name][leaf], plain[name][leaf], rtol=2e-6)
@@ -192,12 +194,12 @@ def test_the_memory_is_that_of_the_subspace(kind, stacked):
     transform = frugal(optax.scale_by_adam(), density=0.5, kind=kind, key=KEY)
     state = jax.eval_shape(transform.init, params)
     bytes_of = lambda part: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(part))  # noqa: E731
-    assert bytes_of((state.inside.mu, state.inside.nu)) == 2 * 4 * ENTRIES[kind]
+    assert bytes_of((state.inner.mu, state.inner.nu)) == 2 * 4 * ENTRIES[kind]
     assert bytes_of((state.whole.mu, state.whole.nu)) == 2 * 4 * (12 + 24 + 4 + 24)
     # Indices or directions, which have no moments.
     extra = {"columns": 4 * 2, "rows": 4 * 2, "randk": 40, "svd": 4 * 4 * 2, "orth": 4 * 4 * 2, "block": 2}[kind]
     assert bytes_of(state.subspace) == 4 * extra
-    assert bytes_of(state) == bytes_of((state.inside, state.whole, state.subspace)) + 4
+    assert bytes_of(state) == bytes_of((state.inner, state.whole, state.subspace)) + 4
 
 
 TURNS = {
@@ -225,7 +227,7 @@ def test_random_blocks_of_different_sizes_share_a_vector_that_fits_any_of_them()
     params = {"a": jnp.ones((2, 2)), "b": jnp.ones((3, 4)), "c": jnp.ones((5, 2)), "d": jnp.ones((1, 2))}
     transform = frugal(optax.scale_by_adam(), free="none", kind="block", density=0.5, gap=1, key=KEY)
     state, update, drawn = transform.init(params), jax.jit(transform.update), set()
-    assert state.inside.mu.shape == (22,)
+    assert state.inner.mu.shape == (22,)
     for _ in range(12):
         steps, state = update(params, state)
         moved = tuple(name for name in params if steps[name].any())
