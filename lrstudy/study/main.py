@@ -324,11 +324,15 @@ def devices() -> list[str]:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs under the user's cache folder, so that a second start does not compile."""
+    """Keeps compiled programs under the user's cache folder, so that a second start does not compile.
+
+    Those that compile in under half a second are not kept, unless JAX's own environment variable says otherwise.
+    """
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def cache_folder() -> Path:

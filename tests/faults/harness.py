@@ -75,7 +75,9 @@ class Launcher:
     """
 
     def __init__(self, cache: Path) -> None:
-        self._env = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        # Whether a small program is kept must not depend on how fast the machine compiles it.
+        keep_all = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        self._env = {**os.environ, "XDG_CACHE_HOME": str(cache), **keep_all}
 
     def start(self, workdir: Path | str, arguments: Sequence[str] = STUDY, faults: str = "") -> subprocess.Popen[str]:
         """A running study; with ``faults`` (see ``launch.py``) its journal lies beside the folder."""
