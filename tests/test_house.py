@@ -19,6 +19,7 @@ MAY_USE = {
     # Rates of tensors are put around rows of the optimizers' table.
     "parametrization": {"optimizers"},
     "training": {"tasks", "curvature"},
+    "benchmark": {"models", "optimizers", "tasks", "training"},
     "study": LEAVES | {"training"},
 }
 # Flags, files, clocks, devices and processes appear in these files of the training room alone.
