@@ -11,6 +11,7 @@ from lrstudy.tasks.feature_noise import FeatureNoise
 from lrstudy.tasks.federated_digits import FederatedDigits
 from lrstudy.tasks.interpolation import DiagonalRegression, OrthogonalRegression, ReluRegression
 from lrstudy.tasks.mixed_text import MixedText
+from lrstudy.tasks.modular_arithmetic import ModularArithmetic
 from lrstudy.tasks.noisy_digits import NoisyDigits
 from lrstudy.tasks.noisy_regression import NoisyRegression
 from lrstudy.tasks.polynomial_regression import PolynomialRegression
@@ -30,6 +31,7 @@ TABLE: dict[str, type[Task]] = {
     "feature_noise": FeatureNoise,
     "federated_digits": FederatedDigits,
     "mixed_text": MixedText,
+    "modular_arithmetic": ModularArithmetic,
     "noisy_digits": NoisyDigits,
     "noisy_regression": NoisyRegression,
     "orthogonal_regression": OrthogonalRegression,
@@ -55,6 +57,7 @@ __all__ = [
     "FeatureNoise",
     "FederatedDigits",
     "MixedText",
+    "ModularArithmetic",
     "NoisyDigits",
     "NoisyQuadratic",
     "NoisyRegression",

@@ -18,6 +18,7 @@ from lrstudy.tasks import (
     FeatureNoise,
     FederatedDigits,
     MixedText,
+    ModularArithmetic,
     NoisyDigits,
     NoisyQuadratic,
     NoisyRegression,
@@ -54,6 +55,14 @@ TASKS: dict[str, Task] = {
         batch_size=8,
         validation_windows=9,
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
+    ),
+    "modular_arithmetic": ModularArithmetic(
+        model=MLP(outputs=7, width=6, layers=1),
+        modulus=7,
+        operation="subtraction",
+        train_share=0.6,
+        batch_size=9,
+        split_seed=2,
     ),
     "feature_noise": FeatureNoise(
         weak=0.4,

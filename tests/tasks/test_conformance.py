@@ -145,7 +145,9 @@ def test_streams_of_one_seed_differ():
     assert len(np.unique(data, axis=0)) == len(keys)
 
 
-@pytest.mark.parametrize("name", ["continual_digits", "digits", "mixed_text", "noisy_digits", "repeated_text", "text"])
+@pytest.mark.parametrize(
+    "name", ["continual_digits", "digits", "mixed_text", "modular_arithmetic", "noisy_digits", "repeated_text", "text"]
+)
 def test_a_task_without_its_model_says_so(name):
     task = dataclasses.replace(TASKS[name], model=None)
     with pytest.raises(ValueError, match=rf"^{type(task).__name__}: model must be given, got None$"):
@@ -161,6 +163,7 @@ SIZES = {
     "feature_noise": 6,
     "federated_digits": 3 * 2 * 5,
     "mixed_text": 8 * 5,
+    "modular_arithmetic": 9,
     "noisy_digits": 50,
     "noisy_regression": 6 * 4,
     "polynomial_regression": 3,

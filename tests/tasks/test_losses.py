@@ -32,6 +32,14 @@ def federated_digits(task, params, batch):
     return np.asarray(weights, np.float64) @ cross_entropies(logits, labels[:, 0]).mean(1)
 
 
+def modular_arithmetic(task, params, batch):
+    """Of a case that subtracts; the results that come with the batch are not read."""
+    pairs = np.asarray(batch[0])
+    inputs = np.eye(task.modulus, dtype=np.float32)[pairs].reshape(len(pairs), -1)
+    logits = jax.jit(task.apply)(params, jnp.asarray(inputs))
+    return cross_entropies(logits, (pairs[:, 0] - pairs[:, 1]) % task.modulus).mean()
+
+
 def text(task, params, batch):
     return cross_entropies(jax.jit(task.apply)(params, jnp.int32(batch[:, :-1])), batch[:, 1:]).mean()
 
@@ -101,6 +109,7 @@ def random_features(task, params, batch):
 REFERENCE = {f.__name__: f for f in (bigram, digits, federated_digits, noisy_regression, quadratic, river, text)}
 REFERENCE |= {
     "feature_noise": feature_noise,
+    "modular_arithmetic": modular_arithmetic,
     "random_features": random_features,
     "random_halfspace": signed_rows,
     "two_directions": signed_rows,
