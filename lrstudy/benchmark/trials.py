@@ -1,0 +1,161 @@
+"""Trials of a submission on a workload: lanes of one compiled program, trained until all have met the target."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from lrstudy.benchmark.space import Point
+from lrstudy.benchmark.submission import Submission
+from lrstudy.benchmark.times import reached
+from lrstudy.benchmark.workload import Workload
+from lrstudy.schedules import Constant
+from lrstudy.schedules.checks import one_of
+from lrstudy.training import lanes, loop
+from lrstudy.training.loop import Cadence, Job
+from lrstudy.training.program import Hyperparameters, abstract_lanes, empty_lanes, make_program, stack
+
+
+class Lane(NamedTuple):
+    """What one trial differs in from the others.
+
+    Attributes:
+        point: its hyperparameters.
+        seed: of its initialisation and data.
+    """
+
+    point: Point
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What came of a trial.
+
+    Attributes:
+        point: its hyperparameters.
+        seed: of its initialisation and data.
+        steps: counts of updates at which it was evaluated, to the end or to where all trials had met the target.
+        values: the metric there.
+        outcome: ``ok``, or ``diverged`` where the loss was not finite at some update; nothing was evaluated from there.
+    """
+
+    point: Point
+    seed: int
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    outcome: str
+
+
+def train(
+    workload: Workload,
+    submission: Submission,
+    trials: Sequence[Lane],
+    *,
+    budget: int,
+    target: float | None = None,
+    executor: lanes.Executor = "auto",
+    pause: Callable[[], None] = lambda: None,
+) -> list[Trial]:
+    """Trains the trials side by side.
+
+    Args:
+        workload: what is trained; its target is not read.
+        submission: by what.
+        trials: hyperparameters and seed of each.
+        budget: updates of each.
+        target: where all trials have met it, no more is trained; ``None``: all is.
+        executor: see ``lanes.spread``.
+        pause: called between two calls of the program; it may raise to stop.
+
+    Raises:
+        ValueError: the submission lacks a hyperparameter, or the task has no such metric.
+    """
+    make_transform = transform_of(workload, submission, trials[0].point)
+    stacked = stack([hyperparameters(workload, trial, budget) for trial in trials])
+    # Evaluations are columns of metric rows.
+    cadence = Cadence((budget,) * len(trials), workload.evaluate_every, workload.evaluate_every)
+    data = jax.device_put(workload.task.load())
+    job = Job(lanes.spread(make_program(make_transform, submission.eval_params), executor), stacked, data, cadence)
+    found: list[list[tuple[int, float]]] = [[] for _ in trials]
+    alive = np.ones(len(trials), bool)
+    begin = empty_lanes(abstract_lanes(stacked, make_transform))
+    for chunk in loop.train(job, begin, start=0, stop=budget):
+        pause()
+        _collect(found, chunk.rows, workload.metric)
+        if chunk.finals:
+            _collect(found, chunk.finals | {"step": np.full(len(chunk.finals["lane"]), budget)}, workload.metric)
+        alive = chunk.alive
+        if target is not None and all(_has_met(own, target, workload) for own in found):
+            break
+    return [
+        Trial(
+            dict(trial.point),
+            trial.seed,
+            tuple(step for step, _ in own),
+            tuple(value for _, value in own),
+            "ok" if fine else "diverged",
+        )
+        for trial, own, fine in zip(trials, found, alive.tolist(), strict=True)
+    ]
+
+
+def transform_of(
+    workload: Workload, submission: Submission, point: Point
+) -> Callable[[Hyperparameters], optax.GradientTransformation]:
+    """What makes a lane's transform from its numbers.
+
+    Raises:
+        ValueError: the submission refuses the point, or asks for a hyperparameter that it lacks.
+    """
+
+    def make_transform(hparams: Hyperparameters) -> optax.GradientTransformation:
+        return submission.make_transform(hparams.optimizer, workload.step_hint)
+
+    try:
+        submission.make_transform(point, workload.step_hint)
+    except KeyError as error:
+        rule = f"a hyperparameter of {submission.name} must be {one_of(sorted(point), error.args[0])}"
+        raise ValueError(f"{rule}, which its space names, got {error.args[0]!r}") from error
+    return make_transform
+
+
+def hyperparameters(workload: Workload, trial: Lane, budget: int) -> Hyperparameters:
+    """The numbers of a lane. The rate is the submission's own affair: the schedule stands for none."""
+    point: dict[str, Any] = dict(trial.point)
+    return Hyperparameters(Constant(1.0), workload.task, point, None, trial.seed, budget)
+
+
+def best(trial: Trial, workload: Workload) -> float:
+    """The best value after an update; infinitely bad where nothing finite was evaluated."""
+    sign = 1 if workload.mode == "min" else -1
+    values = [sign * v for step, v in zip(trial.steps, trial.values, strict=True) if step and np.isfinite(v)]
+    return sign * min(values, default=np.inf)
+
+
+def steps_to(trial: Trial, target: float, workload: Workload) -> tuple[float, int]:
+    """The updates after which a trial had met the target, infinite for a miss, and the place of that evaluation."""
+    place = reached(trial.values, target, mode=workload.mode)
+    return (np.inf, 0) if place is None else (float(trial.steps[place]), place)
+
+
+def _has_met(own: list[tuple[int, float]], target: float, workload: Workload) -> bool:
+    return reached([value for _, value in own], target, mode=workload.mode) is not None
+
+
+def _collect(found: list[list[tuple[int, float]]], columns: loop.Columns, metric: str) -> None:
+    """Adds what was evaluated to its lane; the initial parameters have made no update, so they meet no target.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    if metric not in columns:
+        names = sorted(set(columns) - {"lane", "step"})
+        raise ValueError(f"metric must be {one_of(names, metric)}, got {metric!r}")
+    order = np.lexsort((columns["step"], columns["lane"]))
+    for lane, step, value in zip(*(columns[name][order].tolist() for name in ("lane", "step", metric)), strict=True):
+        if step and value == value:
+            found[lane].append((step, value))
