@@ -83,7 +83,8 @@ def row(
             schedule = Cosine(peak, step_hint, warmup_steps=warmup, warmup_style="skip_zero")
         return found.build(schedule, **given)
 
-    return Submission(label or name, make_transform, space, points, found.eval_params)
+    origin = {"row": name, "hyperparameters": {**found.defaults, **fixed}}
+    return Submission(label or name, make_transform, space, points, found.eval_params, origin=origin)
 
 
 def _check_names(name: str, found: Optimizer, searched: Iterable[str], fixed: Mapping[str, Any]) -> None:

@@ -44,6 +44,7 @@ class Submission:
         points: hyperparameters to draw from instead, without replacement; with neither there is one trial a study.
         eval_params: ``(opt_state, params) ->`` the parameters that are evaluated.
         gradients_per_step: gradients that one update takes, which is what it pays on that axis.
+        origin: what it was made from, as JSON holds it: results of another origin are another's.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Submission:
     points: Sequence[Point] | None = None
     eval_params: EvalParams = trained_params
     gradients_per_step: int = 1
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks that there is one kind of hyperparameters, and that lanes can hold them.
@@ -74,9 +76,11 @@ class Submission:
             if bad:
                 raise ValueError(f"points must hold numbers, got {bad[0]!r} in {point!r}")
 
-    def hyperparameters(self) -> list[str]:
-        """The names that trials give values to."""
-        return sorted(self.space or (self.points[0] if self.points else ()))
+    def identity(self) -> dict[str, Any]:
+        """What its results depend on, as JSON holds it."""
+        space = {name: dataclasses.asdict(one) for name, one in self.space.items()} if self.space is not None else None
+        points = None if self.points is None else [dict(point) for point in self.points]
+        return {"name": self.name, "origin": dict(self.origin), "space": space, "points": points}
 
     def draw(self, ruleset: Ruleset, *, seed: int) -> list[list[Point]]:
         """The points of every trial of every study.

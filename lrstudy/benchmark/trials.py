@@ -118,8 +118,8 @@ def transform_of(
     try:
         submission.make_transform(point, workload.step_hint)
     except KeyError as error:
-        rule = f"a hyperparameter of {submission.name} must be {one_of(sorted(point), error.args[0])}"
-        raise ValueError(f"{rule}, which its space names, got {error.args[0]!r}") from error
+        asked = error.args[0]
+        raise ValueError(f"space must name {asked!r}, which {submission.name} asks for, got {sorted(point)}") from error
     return make_transform
 
 

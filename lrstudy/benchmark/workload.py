@@ -90,13 +90,17 @@ def _is_as(stored: Any, value: Any) -> bool:
     return all(_is_as(stored[f.name], own) if f.name in stored else own == f.default for f, own in held)
 
 
+def _digits(batch_size: int, model: Any) -> Digits:
+    return Digits(batch_size=batch_size, model=model)
+
+
 def _text(width: int = 32, norm: str = "pre") -> Text:
-    model = Transformer(vocabulary=256, context=32, width=width, layers=2, heads=2, norm=norm)
+    model: Any = Transformer(vocabulary=256, context=32, width=width, layers=2, heads=2, norm=norm)
     return Text(path=TOPICS, context=32, batch_size=16, validation_windows=64, model=model)
 
 
 def _modular_arithmetic(operation: str = "addition", width: int = 128) -> ModularArithmetic:
-    model = MLP(outputs=23, width=width, layers=2)
+    model: Any = MLP(outputs=23, width=width, layers=2)
     return ModularArithmetic(modulus=23, operation=operation, train_share=0.8, batch_size=211, model=model)
 
 
@@ -114,18 +118,18 @@ def _quadratic(condition: float) -> NoisyQuadratic:
 _ALL = (
     Workload(
         "digits_mlp",
-        Digits(model=MLP(outputs=10)),
+        _digits(64, MLP(outputs=10)),
         step_hint=500,
         variants={
-            "layer_norm": Digits(model=MLP(outputs=10, layer_norm=True)),
-            "wide": Digits(model=MLP(outputs=10, width=256)),
+            "layer_norm": _digits(64, MLP(outputs=10, layer_norm=True)),
+            "wide": _digits(64, MLP(outputs=10, width=256)),
         },
     ),
     Workload(
         "digits_convnet",
-        Digits(batch_size=32, model=ConvNet(outputs=10, width=8)),
+        _digits(32, ConvNet(outputs=10, width=8)),
         step_hint=400,
-        variants={"wide": Digits(batch_size=32, model=ConvNet(outputs=10, width=16))},
+        variants={"wide": _digits(32, ConvNet(outputs=10, width=16))},
     ),
     Workload(
         "text",
