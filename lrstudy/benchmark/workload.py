@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from lrstudy.benchmark.displaced_quadratic import DisplacedQuadratic
 from lrstudy.benchmark.times import Mode
 from lrstudy.models import MLP, ConvNet, Transformer
 from lrstudy.schedules.checks import one_of
-from lrstudy.tasks import Digits, ModularArithmetic, NoisyQuadratic, RandomFeatures, Task, Text
+from lrstudy.tasks import Digits, ModularArithmetic, RandomFeatures, Task, Text
 from lrstudy.tasks.corpus import TOPICS
 
 
@@ -108,11 +109,11 @@ def _random_features(features: int) -> RandomFeatures:
     return RandomFeatures(features=features, most=features, noise=0.1)
 
 
-def _quadratic(condition: float) -> NoisyQuadratic:
+def _quadratic(condition: float) -> DisplacedQuadratic:
     """Curvatures evenly spaced in logarithms from 1 down to the inverse of the condition number."""
     directions = 16
     curvatures = tuple(condition ** (-i / (directions - 1)) for i in range(directions))
-    return NoisyQuadratic(curvatures, (0.1,) * directions, (1.0,) * directions, chains=64)
+    return DisplacedQuadratic(curvatures, (0.1,) * directions, (1.0,) * directions, chains=64)
 
 
 _ALL = (
