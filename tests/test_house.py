@@ -22,8 +22,11 @@ MAY_USE = {
     "benchmark": {"models", "optimizers", "tasks", "training"},
     "study": LEAVES | {"training"},
 }
-# Flags, files, clocks, devices and processes appear in these files of the training room alone.
-OUTSIDE_WORLD = {"loop.py", "checkpoint.py", "devices.py"}
+# Flags, files, clocks, devices and processes appear in these files alone, beside `study`.
+OUTSIDE_WORLD = {
+    "training": {"loop.py", "checkpoint.py", "devices.py"},
+    "benchmark": {"clock.py", "loading.py", "targets.py"},
+}
 WORLDLY = {"time", "os", "pathlib", "shutil", "subprocess", "signal", "absl", "multiprocessing", "socket", "tempfile"}
 
 
@@ -58,10 +61,10 @@ def test_imports_go_one_way(path):
     assert not any(name.startswith(("experiments", "tests", "benchmarks")) for name in imported(path))
 
 
-@pytest.mark.parametrize("room", [*sorted(LEAVES), "training"])
+@pytest.mark.parametrize("room", [*sorted(LEAVES), *OUTSIDE_WORLD])
 def test_only_the_loop_and_its_like_touch_the_outside_world(room):
     for path in (ROOT / room).rglob("*.py"):
-        if room == "training" and path.name in OUTSIDE_WORLD:
+        if path.name in OUTSIDE_WORLD.get(room, ()):
             continue
         worldly = {name.split(".")[0] for name in imported(path)} & WORLDLY
         # Reading a text is what a corpus is for, and reading curves what their reader is for.
@@ -79,7 +82,7 @@ def test_importing_the_package_is_cheap():
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():
-    loaded = loaded_by("import experiments.river_valley, experiments.sweep")
+    loaded = loaded_by("import experiments.river_valley, experiments.sweep, experiments.benchmark")
     assert not {"matplotlib", "pandas", "sklearn", "scipy.stats", "orbax.checkpoint", "tqdm", "tensorflow"} & loaded
 
 

@@ -81,8 +81,7 @@ def test_what_all_trials_share_is_not_searched():
         (
             "adamw",
             {"space": {"learning_rat": Range(1, 2)}},
-            r"a hyperparameter of adamw that is searched must be one of \[.*\] \(nearest: 'learning_rate'\) or one_minus_"
-            r" and one of these, got 'learning_rat'",
+            r"a hyperparameter of adamw that is searched must be one of \[.*\] \(nearest: 'learning_rate'\) or .*",
         ),
         ("momentum", {"points": [{"nesterov": 1.0}]}, r"a hyperparameter of momentum that is searched .*'nesterov'"),
         (
