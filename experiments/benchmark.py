@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--workdir", type=Path, required=True, help="folder of records and tables")
     found.add_argument("--preset", choices=PRESETS, default="cpu", help="smoke: seconds; cpu: minutes a submission")
-    found.add_argument("--ruleset", choices=("external", "self"), default="external", help="default: external")
+    found.add_argument(
+        "--ruleset", choices=("external", "self"), default="external", help="self: untuned, half as long again"
+    )
     found.add_argument("--axis", choices=("steps", "grad_evals", "seconds"), default="steps", help="default: steps")
     found.add_argument("--workloads", help="names by commas; default: all that have a target, held-out ones included")
     found.add_argument("--space", type=Path, help="JSON file with ranges or points, of the only submission without one")
@@ -88,7 +90,10 @@ def plan_of(given: argparse.Namespace) -> Plan:
         ruleset = Ruleset(1, min(2, ruleset.trials), ruleset.budget)
     if not 0 <= given.seed < 2**31 - ruleset.studies * ruleset.trials:
         raise ConfigError(f"seed must be an int from 0 on that leaves room for all trials, got {given.seed!r}")
-    return Plan(_submissions(given), _workloads(given), ruleset, given.axis, given.seed)
+    submissions = _submissions(given)
+    if given.ruleset == "self":
+        submissions = [submission.untuned() for submission in submissions]
+    return Plan(submissions, _workloads(given), ruleset, given.axis, given.seed)
 
 
 def _submissions(given: argparse.Namespace) -> "list[Submission]":

@@ -82,6 +82,19 @@ class Submission:
         points = None if self.points is None else [dict(point) for point in self.points]
         return {"name": self.name, "origin": dict(self.origin), "space": space, "points": points}
 
+    def untuned(self) -> "Submission":
+        """The submission on its own, at the middle of its space.
+
+        Raises:
+            ValueError: it has several points, of which none is the middle.
+        """
+        if self.space is not None:
+            middle = {name: one.at(0.5) for name, one in self.space.items()}
+            return dataclasses.replace(self, space=None, points=[middle])
+        if self.points is not None and len(self.points) > 1:
+            raise ValueError(f"points of {self.name} must be one, as nothing is tuned, got {len(self.points)}")
+        return self
+
     def draw(self, ruleset: Ruleset, *, seed: int) -> list[list[Point]]:
         """The points of every trial of every study.
 

@@ -30,7 +30,10 @@ def times_of(trials: Any, *, evaluations: Any = None, trial_rule: TrialRule = "t
     """
     if trial_rule not in get_args(TrialRule):
         raise ValueError(f"trial_rule must be {one_of(get_args(TrialRule), trial_rule)}, got {trial_rule!r}")
-    table = np.asarray(trials, np.float64)
+    try:
+        table = np.asarray(trials, np.float64)
+    except ValueError as error:
+        raise ValueError(f"trials must be a table of studies x trials, got {trials!r}") from error
     if table.ndim != 2 or not table.size:
         raise ValueError(f"trials must be a table of studies x trials, got one of shape {table.shape}")
     table = np.where(np.isnan(table), np.inf, table)

@@ -1,6 +1,7 @@
 """Trials of a submission on a workload: lanes of one compiled program, trained until all have met the target."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -38,9 +39,10 @@ class Trial:
     Attributes:
         point: its hyperparameters.
         seed: of its initialisation and data.
-        steps: counts of updates at which it was evaluated, to the end or to where all trials had met the target.
+        steps: counts of updates at which it was evaluated, to the end or to where it met the target.
         values: the metric there.
-        outcome: ``ok``, or ``diverged`` where the loss was not finite at some update; nothing was evaluated from there.
+        outcome: ``ok``, or ``diverged`` where the loss was not finite at some update before; nothing was evaluated
+            from there.
     """
 
     point: Point
@@ -80,7 +82,7 @@ def train(
     cadence = Cadence((budget,) * len(trials), workload.evaluate_every, workload.evaluate_every)
     data = jax.device_put(workload.task.load())
     job = Job(lanes.spread(make_program(make_transform, submission.eval_params), executor), stacked, data, cadence)
-    found: list[list[tuple[int, float]]] = [[] for _ in trials]
+    found = [_Evaluations(workload, target) for _ in trials]
     alive = np.ones(len(trials), bool)
     begin = empty_lanes(abstract_lanes(stacked, make_transform))
     for chunk in loop.train(job, begin, start=0, stop=budget):
@@ -89,18 +91,38 @@ def train(
         if chunk.finals:
             _collect(found, chunk.finals | {"step": np.full(len(chunk.finals["lane"]), budget)}, workload.metric)
         alive = chunk.alive
-        if target is not None and all(_has_met(own, target, workload) for own in found):
+        if all(own.met for own in found):
             break
     return [
-        Trial(
-            dict(trial.point),
-            trial.seed,
-            tuple(step for step, _ in own),
-            tuple(value for _, value in own),
-            "ok" if fine else "diverged",
-        )
+        own.of(trial, "ok" if fine or own.met else "diverged")
         for trial, own, fine in zip(trials, found, alive.tolist(), strict=True)
     ]
+
+
+class _Evaluations:
+    """What a trial has come to, up to where it met the target: how much later it ends depends on the machine's speed.
+
+    Args:
+        workload: whose metric it is.
+        target: to be met; ``None``: none is.
+    """
+
+    def __init__(self, workload: Workload, target: float | None) -> None:
+        self._workload, self._target = workload, target
+        self.steps, self.values, self.met = list[int](), list[float](), False
+
+    def add(self, step: int, value: float) -> None:
+        """Adds an evaluation; the initial parameters have made no update, so they meet no target."""
+        if self.met or not step or math.isnan(value):
+            return
+        self.steps.append(step)
+        self.values.append(value)
+        target, mode = self._target, self._workload.mode
+        self.met = target is not None and reached([value], target, mode=mode) is not None
+
+    def of(self, trial: Lane, outcome: str) -> Trial:
+        """All that was added."""
+        return Trial(dict(trial.point), trial.seed, tuple(self.steps), tuple(self.values), outcome)
 
 
 def transform_of(
@@ -132,22 +154,17 @@ def hyperparameters(workload: Workload, trial: Lane, budget: int) -> Hyperparame
 def best(trial: Trial, workload: Workload) -> float:
     """The best value after an update; infinitely bad where nothing finite was evaluated."""
     sign = 1 if workload.mode == "min" else -1
-    values = [sign * v for step, v in zip(trial.steps, trial.values, strict=True) if step and np.isfinite(v)]
-    return sign * min(values, default=np.inf)
+    return sign * min((sign * value for value in trial.values if math.isfinite(value)), default=math.inf)
 
 
 def steps_to(trial: Trial, target: float, workload: Workload) -> tuple[float, int]:
     """The updates after which a trial had met the target, infinite for a miss, and the place of that evaluation."""
     place = reached(trial.values, target, mode=workload.mode)
-    return (np.inf, 0) if place is None else (float(trial.steps[place]), place)
+    return (math.inf, 0) if place is None else (float(trial.steps[place]), place)
 
 
-def _has_met(own: list[tuple[int, float]], target: float, workload: Workload) -> bool:
-    return reached([value for _, value in own], target, mode=workload.mode) is not None
-
-
-def _collect(found: list[list[tuple[int, float]]], columns: loop.Columns, metric: str) -> None:
-    """Adds what was evaluated to its lane; the initial parameters have made no update, so they meet no target.
+def _collect(found: list[_Evaluations], columns: loop.Columns, metric: str) -> None:
+    """Adds what was evaluated to its lane.
 
     Raises:
         ValueError: there is no such metric.
@@ -157,5 +174,4 @@ def _collect(found: list[list[tuple[int, float]]], columns: loop.Columns, metric
         raise ValueError(f"metric must be {one_of(names, metric)}, got {metric!r}")
     order = np.lexsort((columns["step"], columns["lane"]))
     for lane, step, value in zip(*(columns[name][order].tolist() for name in ("lane", "step", metric)), strict=True):
-        if step and value == value:
-            found[lane].append((step, value))
+        found[lane].add(step, value)

@@ -44,6 +44,16 @@ def test_every_study_draws_points_of_its_own_from_a_space():
     assert drawn[1] == submission.draw(RULESETS["external"], seed=5)[0]
 
 
+def test_what_tunes_itself_trains_at_the_middle_of_its_space():
+    drawn = Submission("a", sgd, {"rate": Range(0.01, 1)}).untuned().draw(RULESETS["self"], seed=4)
+    # A power in float64.
+    assert [point["rate"] for study in drawn for point in study] == pytest.approx([0.1] * 3, rel=1e-14)
+    alone = Submission("a", sgd, points=POINTS[:1])
+    assert alone.untuned() is alone
+    with pytest.raises(ValueError, match=r"^points of a must be one, as nothing is tuned, got 7$"):
+        Submission("a", sgd, points=POINTS).untuned()
+
+
 def test_another_space_is_another_identity():
     identities = [
         Submission("a", sgd, {"rate": Range(0.1, 1)}),

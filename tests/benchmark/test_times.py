@@ -1,9 +1,10 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lrstudy.benchmark import reached, times_of
+from lrstudy.benchmark import reached, score, times_of
 
 INF = math.inf
 TRIALS = [[30, 10, INF], [12, 40, 50], [INF, INF, INF]]
@@ -14,6 +15,11 @@ def test_the_median_over_studies_of_the_best_trials():
     assert times_of(TRIALS) == 12
     # All met the target at their first evaluation, so the first trial of every study counts.
     assert times_of(TRIALS, evaluations=AT_THE_FIRST, trial_rule="eval_index") == 30
+
+
+def test_the_tables_of_studies_and_trials_made_by_hand():
+    parity = pd.DataFrame([[30, 20, INF, 8], [11, 18, 7, 25]], index=["A", "B"], columns=["v", "w", "x", "y"])
+    assert score(parity, rule="parity") == pytest.approx({"A": 0.598485, "B": 0.821970}, abs=5e-7)
 
 
 def test_the_earliest_evaluation_counts_however_long_it_took():
@@ -35,6 +41,7 @@ def test_a_miss_takes_part_in_the_median():
     [
         ([1, 2], {}, r"trials must be a table of studies x trials, got one of shape \(2,\)"),
         ([[]], {}, r"trials must be a table of studies x trials, got one of shape \(1, 0\)"),
+        ([[1], [1, 2]], {}, r"trials must be a table of studies x trials, got \[\[1\], \[1, 2\]\]"),
         ([[1, -2]], {}, r"trials must be positive, infinite for a miss, got -2\.0"),
         ([[1]], {"trial_rule": "times"}, r"trial_rule must be one of \['time', 'eval_index'\] \(nearest: 'time'\), "),
         ([[1]], {"trial_rule": "eval_index"}, r"evaluations must be given for eval_index, of shape \(1, 1\), got None"),
