@@ -23,12 +23,12 @@ _CONSTANT = {"hypergradient", "plateau", "schedule_free_adamw", "schedule_free_s
 
 _RATES = {
     "adafactor": Range(3e-3, 0.3),
-    "adam": Range(1e-3, 0.1),
+    "adam": Range(5e-3, 0.1),
     "lion": Range(1e-4, 1e-2),
     "muon": Range(1e-3, 0.1),
     "sgd": Range(1e-2, 1.0),
 }
-"""Family to the rates that are searched, of models as small as the workloads'."""
+"""Family to the rates that are searched, of models as small as the workloads': Adam's are those that set targets."""
 
 # What the paper's baselines search beside the rate (Dahl et al. 2023, arXiv 2306.07179). Others search the rate alone:
 # five points do not fill more.

@@ -26,7 +26,7 @@ import numpy as np
 
 import lrstudy
 from lrstudy.benchmark.rows import row
-from lrstudy.benchmark.space import points_of
+from lrstudy.benchmark.space import Range, Space, points_of
 from lrstudy.benchmark.submission import Submission
 from lrstudy.benchmark.trials import Lane, Trial, best, train
 from lrstudy.benchmark.workload import TABLE, Workload, workload
@@ -38,11 +38,23 @@ SHARE = 0.75
 """Updates of the trials that set a target, over those of the trials that are scored."""
 
 
+_RATES = Range(1e-3, 0.1)
+_DECAYS = Range(5e-3, 1.0)
+_SPACES: Mapping[str, Space] = {
+    "adam": {"learning_rate": _RATES},
+    "adamw": {"learning_rate": _RATES, "one_minus_b1": Range(0.02, 0.5), "weight_decay": _DECAYS},
+    "momentum": {"learning_rate": Range(1e-2, 1.0), "one_minus_momentum": Range(5e-3, 0.3)},
+    "nadamw": {"learning_rate": _RATES, "one_minus_b1": Range(4e-3, 0.1), "weight_decay": _DECAYS},
+}
+"""Wide ones: what is best in them shows where a submission should look."""
+
+
 def algorithms() -> list[Submission]:
     """Those that set targets: AdamW, AdamW with Nesterov's momentum or else Adam, Nesterov's momentum, Polyak's."""
     second = "nadamw" if "nadamw" in OPTIMIZERS else "adam"
-    nesterov, heavy_ball = row("momentum", label="nesterov", nesterov=True), row("momentum", label="heavy_ball")
-    return [row("adamw"), row(second), nesterov, heavy_ball]
+    nesterov = row("momentum", label="nesterov", space=_SPACES["momentum"], nesterov=True)
+    heavy_ball = row("momentum", label="heavy_ball", space=_SPACES["momentum"])
+    return [*(row(name, space=_SPACES[name]) for name in ("adamw", second)), nesterov, heavy_ball]
 
 
 def set_target(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lrstudy.benchmark import targets
+from lrstudy.benchmark.space import points_of
 from lrstudy.benchmark.targets import algorithms, main, other_data, read, shipped, target_of
 from lrstudy.benchmark.workload import TABLE, workload
 from tests.benchmark.problems import bowl
@@ -64,14 +65,18 @@ def test_the_algorithms_are_algoperfs():
 
 def test_the_targets_that_come_along_belong_to_the_workloads_as_they_are():
     names = [one.name for base in TABLE.values() for one in (base, *base.held_out())]
-    assert set(shipped()) <= set(names)
-    assert set(TABLE) <= set(shipped())
-    for name, entry in shipped().items():
+    assert set(shipped()) == set(names)
+    for one, entry in ((workload(name), entry) for name, entry in shipped().items()):
         assert set(entry) == KEYS
-        assert target_of(workload(name)) == entry["target"] == np.median(entry["values"])
+        assert target_of(one) == entry["target"] == np.median(entry["values"])
         assert len(entry["values"]) >= 10
-        assert entry["steps"] == 0.75 * workload(name).step_hint
+        assert entry["steps"] == 0.75 * one.step_hint
         assert entry["first_seed"] >= 1501
+        # The best is one of the points that were drawn.
+        name = entry["algorithm"]
+        space = targets._SPACES["momentum" if name in ("nesterov", "heavy_ball") else name]
+        drawn = points_of(space, entry["points"], seed=entry["first_seed"])
+        assert entry["hyperparameters"] in [pytest.approx(point, rel=1e-12) for point in drawn]
 
 
 @pytest.mark.parametrize(
