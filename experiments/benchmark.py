@@ -106,9 +106,6 @@ def _submissions(given: argparse.Namespace) -> "list[Submission]":
     from lrstudy.benchmark.space import read_space
 
     names = given.submission.split(",")
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"submission must name each once, got {name!r} twice")
     own: dict[str, Any] = {}
     if given.space is not None:
         try:
@@ -117,7 +114,11 @@ def _submissions(given: argparse.Namespace) -> "list[Submission]":
             raise ConfigError(f"space must be a readable JSON file, got '{given.space}': {error}") from error
         own = {"points": found} if isinstance(found, list) else {"space": found}
     last = submission(names[-1], **own, gradients_per_step=given.gradients_per_step)
-    return [*(submission(name) for name in names[:-1]), last]
+    submissions = [*(submission(name) for name in names[:-1]), last]
+    for one in submissions:
+        if [other.name for other in submissions].count(one.name) > 1:
+            raise ConfigError(f"submission must name each once, got {one.name!r} twice")
+    return submissions
 
 
 def _workloads(given: argparse.Namespace) -> "list[tuple[Workload, float]]":

@@ -122,9 +122,13 @@ def _check_value(name: str, found: Optimizer, key: str, value: Any) -> None:
         if value not in found.choices[plain]:
             raise ValueError(f"{plain} of {name} must be {one_of(found.choices[plain], value)}, got {value!r}")
         return
-    if isinstance(value, bool):
+    if isinstance(found.defaults.get(plain), bool):
+        if type(value) is not bool:
+            raise ValueError(f"{plain} of {name} must be True or False, got {value!r}")
         return
-    low, high = (0.0, math.inf) if plain == RATE else found.bounds.get(plain, (-math.inf, math.inf))
-    number = 1 - value if key != plain else value
-    if not low <= number < high or (plain == RATE and number == 0):
-        raise ValueError(f"{plain} of {name} must be in [{low:g}, {high:g}), got {number!r}")
+    low, high = (math.ulp(0.0), math.inf) if plain == RATE else found.bounds.get(plain, (-math.inf, math.inf))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = 1 - value if is_number and key != plain else value
+    if not is_number or not low <= number < high:
+        rule = "a positive finite number" if plain == RATE else f"a number in [{low:g}, {high:g})"
+        raise ValueError(f"{plain} of {name} must be {rule}, got {number!r}")

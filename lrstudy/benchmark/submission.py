@@ -56,11 +56,14 @@ class Submission:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks that there is one kind of hyperparameters, and that lanes can hold them.
+        """Checks the name, that there is one kind of hyperparameters, and that lanes can hold them.
 
         Raises:
-            ValueError: there are both, no points, points of different names, or values that are no numbers.
+            ValueError: the name cannot be a folder's, there are both kinds, no points, points of different names, or
+                values that are no numbers.
         """
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"name must be one that a folder can have, got {self.name!r}")
         if self.space is not None and self.points is not None:
             raise ValueError("points must be left out where a space is given, got both")
         if self.gradients_per_step < 1:

@@ -144,6 +144,7 @@ _ALL = (
         step_hint=1000,
         variants={"multiplication": _modular_arithmetic("multiplication"), "wide": _modular_arithmetic(width=256)},
     ),
+    # Its every batch is the whole sample: no seed changes anything.
     Workload(
         "random_features",
         _random_features(40),

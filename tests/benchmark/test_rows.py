@@ -76,7 +76,7 @@ def test_what_all_trials_share_is_not_searched():
     [
         ("adamww", {}, r"submission must be one of \[.*\] \(nearest: 'adamw'\), got 'adamww'"),
         ("adamw", {"bb": 1.0}, r"a hyperparameter of adamw must be one of .*, got 'bb'"),
-        ("adamw", {"b1": 1.0}, r"b1 of adamw must be in \[0, 1\), got 1\.0"),
+        ("adamw", {"b1": 1.0}, r"b1 of adamw must be a number in \[0, 1\), got 1\.0"),
         ("nap", {"inner": "adan"}, r"inner of nap must be one of \[.*\] \(nearest: 'adam'\), got 'adan'"),
         (
             "adamw",
@@ -90,11 +90,13 @@ def test_what_all_trials_share_is_not_searched():
             r"a hyperparameter of adamw must be given once, got 'b1' twice",
         ),
         ("adamw", {"points": [{"b1": 0.9}]}, r"learning_rate must be given for adamw, got \['b1'\]"),
-        ("adamw", {"points": [{"learning_rate": 0.0}]}, r"learning_rate of adamw must be in \[0, inf\), got 0\.0"),
+        ("adamw", {"points": [{"learning_rate": 0.0}]}, r"learning_rate of adamw must be a positive .*, got 0\.0"),
+        ("adamw", {"points": [{"learning_rate": "a"}]}, r"learning_rate of adamw must be a positive .*, got 'a'"),
+        ("momentum", {"nesterov": 1}, r"nesterov of momentum must be True or False, got 1"),
         (
             "adamw",
             {"space": {"learning_rate": Range(1, 2), "one_minus_b1": Range(0.5, 2)}},
-            r"b1 of adamw must be in \[0, 1\), got -1",
+            r"b1 of adamw must be a number in \[0, 1\), got -1",
         ),
     ],
 )

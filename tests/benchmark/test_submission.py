@@ -79,3 +79,5 @@ def test_another_space_is_another_identity():
 def test_fields_are_checked(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Submission("a", sgd, **arguments)
+    with pytest.raises(ValueError, match=r"^name must be one that a folder can have, got '\.\./a'$"):
+        Submission("../a", sgd, **arguments)
