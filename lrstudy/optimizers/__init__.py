@@ -2,20 +2,26 @@
 
 from lrstudy.feedback import effective_lr
 from lrstudy.optimizers.classp import classp
+from lrstudy.optimizers.cocob import cocob
+from lrstudy.optimizers.dadaptation import dadapt_adamw, prodigy
 from lrstudy.optimizers.dealias import dealias
 from lrstudy.optimizers.decay import decay_mask
+from lrstudy.optimizers.distance_over_gradients import dog, dowg
 from lrstudy.optimizers.fedhyper import fedhyper
 from lrstudy.optimizers.finite_guard import finite_guard
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.frugal import frugal
 from lrstudy.optimizers.hypergradient import hypergradient
 from lrstudy.optimizers.lisa import lisa
+from lrstudy.optimizers.mechanic import mechanic
+from lrstudy.optimizers.momo import momo, momo_adam
 from lrstudy.optimizers.nadam import nadam_algoperf
 from lrstudy.optimizers.normalized import project_to_norm
 from lrstudy.optimizers.orthogonal import orthogonal_gradient
 from lrstudy.optimizers.periodic_reset import periodic_reset
 from lrstudy.optimizers.plateau import plateau
 from lrstudy.optimizers.refactor import refactor_lowrank
+from lrstudy.optimizers.row import Optimizer
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
 from lrstudy.optimizers.separable import (
     batch_perceptron,
@@ -23,7 +29,7 @@ from lrstudy.optimizers.separable import (
     normalized_batch_perceptron,
     normalized_logistic_gd,
 )
-from lrstudy.optimizers.table import TABLE, Optimizer
+from lrstudy.optimizers.table import TABLE
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
 
 __all__ = [
@@ -32,8 +38,12 @@ __all__ = [
     "averaged_params",
     "batch_perceptron",
     "classp",
+    "cocob",
+    "dadapt_adamw",
     "dealias",
     "decay_mask",
+    "dog",
+    "dowg",
     "effective_lr",
     "fedhyper",
     "finite_guard",
@@ -41,12 +51,16 @@ __all__ = [
     "hypergradient",
     "lisa",
     "logistic_gd",
+    "mechanic",
+    "momo",
+    "momo_adam",
     "nadam_algoperf",
     "normalized_batch_perceptron",
     "normalized_logistic_gd",
     "orthogonal_gradient",
     "periodic_reset",
     "plateau",
+    "prodigy",
     "project_to_norm",
     "refactor_lowrank",
     "scale_by_trust_ratio",

@@ -56,7 +56,7 @@ def muon_direction(
     rest = optax.chain(optax.scale_by_adam(b1=b1, b2=b2, eps=eps), optax.scale(adam_scale))
 
     def labels(params: Any) -> Any:
-        return jax.tree.map(lambda n: "adam" if n is None else "muon", dimension_numbers(params), is_leaf=_is_numbers)
+        return jax.tree.map(lambda n: "adam" if n is None else "muon", dimension_numbers(params), is_leaf=is_numbers)
 
     return optax.partition({"muon": hidden, "adam": rest}, labels)
 
@@ -85,7 +85,8 @@ def dimension_numbers(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(numbers_of, params, decay_mask(params))
 
 
-def _is_numbers(node: Any) -> bool:
+def is_numbers(node: Any) -> bool:
+    """Whether a node is a leaf of ``dimension_numbers``."""
     return node is None or isinstance(node, MuonDimensionNumbers)
 
 
@@ -97,4 +98,4 @@ def _scaled_by_shape(updates: Any, params: Any) -> Any:
         fan_in, fan_out = (math.prod(update.shape[axis] for axis in axes) for axes in numbers)
         return math.sqrt(max(1, fan_out / fan_in)) * update
 
-    return jax.tree.map(scale, dimension_numbers(updates), updates, is_leaf=_is_numbers)
+    return jax.tree.map(scale, dimension_numbers(updates), updates, is_leaf=is_numbers)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lrstudy.optimizers import TABLE, decay_mask
+from lrstudy.optimizers import TABLE, decay_mask, effective_lr
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -183,24 +183,51 @@ def test_decay_acts_on_kernels_and_embeddings_whether_layers_are_stacked_or_not(
     assert decay_mask([one, {"bias": two}]) == [False, {"bias": False}]
 
 
+@pytest.mark.parametrize("settings", [{}, {"beta": 0.5, "weight_decay": 0.5}])
+def test_signum_is_that_of_optax_with_a_decay(settings):
+    settings = {"beta": 0.9, "weight_decay": 0.0, **settings}
+    plain = optax.signum(0.1, settings["beta"])
+    state, update = plain.init(PARAMS), jax.jit(plain.update)
+    for grads, ours in zip(GRADS, updates_of("signum", 0.1, **settings), strict=True):
+        expected, state = update(grads, state, PARAMS)
+        for k, value in ours.items():
+            decayed = expected[k] - 0.1 * settings["weight_decay"] * np.asarray(PARAMS[k]) * (k in MATRICES)
+            # A sum of two numbers of size one tenth, rounded three times.
+            np.testing.assert_allclose(value, decayed, rtol=0, atol=3e-8)
+
+
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if "weight_decay" in row.defaults])
-def test_every_decay_is_of_the_same_tensors(name):
+def test_every_decay_is_of_the_same_tensors_and_follows_the_rate_that_was_applied(name):
     rate, decay = 0.1, 0.5
     params = {"bias": jnp.ones((2, 2)), "kernel": jnp.ones((2, 2)), "scale": jnp.ones((2, 2)), "vector": jnp.ones(2)}
-    transform = TABLE[name].build(rate, **{**TABLE[name].defaults, "weight_decay": decay})
-    update, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
-    for k, value in update.items():
-        # Schedule-free's update is a difference of parameters of size one.
-        np.testing.assert_allclose(value, -rate * decay * (k == "kernel"), rtol=0, atol=2e-7, err_msg=k)
+    grads = jax.tree.map(jnp.ones_like, params)
+
+    def update(weight_decay):
+        transform = TABLE[name].build(rate, **{**TABLE[name].defaults, "weight_decay": weight_decay})
+        return optax.with_extra_args_support(transform).update(grads, transform.init(params), params, value=1.0)
+
+    (step, state), (plain, _) = jax.jit(lambda: (update(decay), update(0.0)))()
+    adapted = effective_lr(state)
+    applied = rate if adapted is None else float(adapted)
+    assert 0 < applied <= rate * (1 + 1e-6)
+    for k, value in step.items():
+        # Differences of numbers of size one; mechanic's and schedule-free's updates are themselves such differences.
+        np.testing.assert_allclose(value - plain[k], -applied * decay * (k == "kernel"), rtol=0, atol=4e-7, err_msg=k)
 
 
 FAMILIES = {
     "adafactor": {"adafactor"},
-    "adam": {"adam", "adamw", "schedule_free_adamw"},
-    "lion": {"lion"},
+    "adam": {
+        "adam", "adamw", "ademamix", "cocob", "dadapt_adamw", "galore", "mechanic", "momo_adam", "nadamw", "prodigy",
+        "schedule_free_adamw",
+    },
+    "lion": {"lion", "signum"},
     "muon": {"muon"},
-    "sgd": {"ema_momentum", "fedhyper", "hypergradient", "momentum", "nap", "plateau", "schedule_free_sgd", "sgd"},
-}
+    "sgd": {
+        "dog", "dowg", "ema_momentum", "fedhyper", "hypergradient", "momentum", "momo", "nap", "plateau",
+        "schedule_free_sgd", "sgd",
+    },
+}  # fmt: skip
 
 
 def test_families():

@@ -23,7 +23,7 @@ SPECS = {
 }
 BASE_SPECS = {path: spec._replace(m_in=1, m_out=1) for path, spec in SPECS.items()}
 SHAPES = {"hidden": {"bias": (8,), "kernel": (8, 8)}, "input": {"kernel": (5, 8)}, "readout": {"kernel": (8, 3)}}
-ROWS = [name for name in TABLE if name != "fedhyper"]
+ROWS = [name for name, row in TABLE.items() if row.scaled]
 
 
 def tree(seed):
