@@ -29,6 +29,8 @@ from lrstudy.optimizers.separable import (
     normalized_batch_perceptron,
     normalized_logistic_gd,
 )
+from lrstudy.optimizers.sharpness_aware import mesa_loss, sam_step, trajectory_loss
+from lrstudy.optimizers.stablemax import log_stablemax, stablemax_cross_entropy
 from lrstudy.optimizers.table import TABLE
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
 
@@ -50,8 +52,10 @@ __all__ = [
     "frugal",
     "hypergradient",
     "lisa",
+    "log_stablemax",
     "logistic_gd",
     "mechanic",
+    "mesa_loss",
     "momo",
     "momo_adam",
     "nadam_algoperf",
@@ -63,7 +67,10 @@ __all__ = [
     "prodigy",
     "project_to_norm",
     "refactor_lowrank",
+    "sam_step",
     "scale_by_trust_ratio",
     "schedule_free",
+    "stablemax_cross_entropy",
+    "trajectory_loss",
     "with_float32_state",
 ]
