@@ -11,6 +11,7 @@ from lrstudy.optimizers.fedhyper import fedhyper
 from lrstudy.optimizers.finite_guard import finite_guard
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.frugal import frugal
+from lrstudy.optimizers.gns_newton import gns_newton
 from lrstudy.optimizers.hypergradient import hypergradient
 from lrstudy.optimizers.lisa import lisa
 from lrstudy.optimizers.mechanic import mechanic
@@ -50,6 +51,7 @@ __all__ = [
     "fedhyper",
     "finite_guard",
     "frugal",
+    "gns_newton",
     "hypergradient",
     "lisa",
     "log_stablemax",
