@@ -1,6 +1,7 @@
 """Transforms that optax lacks, and the table of the optimizers that a configuration can name."""
 
 from lrstudy.feedback import effective_lr
+from lrstudy.optimizers.allora import allora_linear
 from lrstudy.optimizers.classp import classp
 from lrstudy.optimizers.cocob import cocob
 from lrstudy.optimizers.dadaptation import dadapt_adamw, prodigy
@@ -11,9 +12,11 @@ from lrstudy.optimizers.fedhyper import fedhyper
 from lrstudy.optimizers.finite_guard import finite_guard
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.frugal import frugal
+from lrstudy.optimizers.ghost_batch_norm import adapted_regime, ghost_normalised, running_statistics
 from lrstudy.optimizers.gns_newton import gns_newton
 from lrstudy.optimizers.hypergradient import hypergradient
 from lrstudy.optimizers.lisa import lisa
+from lrstudy.optimizers.lost import lost_decomposed, lost_linear
 from lrstudy.optimizers.mechanic import mechanic
 from lrstudy.optimizers.momo import momo, momo_adam
 from lrstudy.optimizers.nadam import nadam_algoperf
@@ -24,6 +27,7 @@ from lrstudy.optimizers.plateau import plateau
 from lrstudy.optimizers.refactor import refactor_lowrank
 from lrstudy.optimizers.row import Optimizer
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
+from lrstudy.optimizers.self_tuning import alternating, hyper_linear, hyper_linear_init, perturbed, validation_objective
 from lrstudy.optimizers.separable import (
     batch_perceptron,
     logistic_gd,
@@ -33,11 +37,15 @@ from lrstudy.optimizers.separable import (
 from lrstudy.optimizers.sharpness_aware import mesa_loss, sam_step, trajectory_loss
 from lrstudy.optimizers.stablemax import log_stablemax, stablemax_cross_entropy
 from lrstudy.optimizers.table import TABLE
+from lrstudy.optimizers.tract import tract_linear
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
 
 __all__ = [
     "TABLE",
     "Optimizer",
+    "adapted_regime",
+    "allora_linear",
+    "alternating",
     "averaged_params",
     "batch_perceptron",
     "classp",
@@ -51,11 +59,16 @@ __all__ = [
     "fedhyper",
     "finite_guard",
     "frugal",
+    "ghost_normalised",
     "gns_newton",
+    "hyper_linear",
+    "hyper_linear_init",
     "hypergradient",
     "lisa",
     "log_stablemax",
     "logistic_gd",
+    "lost_decomposed",
+    "lost_linear",
     "mechanic",
     "mesa_loss",
     "momo",
@@ -65,14 +78,18 @@ __all__ = [
     "normalized_logistic_gd",
     "orthogonal_gradient",
     "periodic_reset",
+    "perturbed",
     "plateau",
     "prodigy",
     "project_to_norm",
     "refactor_lowrank",
+    "running_statistics",
     "sam_step",
     "scale_by_trust_ratio",
     "schedule_free",
     "stablemax_cross_entropy",
+    "tract_linear",
     "trajectory_loss",
+    "validation_objective",
     "with_float32_state",
 ]
