@@ -27,7 +27,13 @@ from lrstudy.optimizers.plateau import plateau
 from lrstudy.optimizers.refactor import refactor_lowrank
 from lrstudy.optimizers.row import Optimizer
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
-from lrstudy.optimizers.self_tuning import alternating, hyper_linear, hyper_linear_init, perturbed, validation_objective
+from lrstudy.optimizers.self_tuning import (
+    hyper_linear,
+    hyper_linear_init,
+    perturbed_hyperparameters,
+    self_tuning_objective,
+    whose_turn,
+)
 from lrstudy.optimizers.separable import (
     batch_perceptron,
     logistic_gd,
@@ -45,7 +51,6 @@ __all__ = [
     "Optimizer",
     "adapted_regime",
     "allora_linear",
-    "alternating",
     "averaged_params",
     "batch_perceptron",
     "classp",
@@ -78,7 +83,7 @@ __all__ = [
     "normalized_logistic_gd",
     "orthogonal_gradient",
     "periodic_reset",
-    "perturbed",
+    "perturbed_hyperparameters",
     "plateau",
     "prodigy",
     "project_to_norm",
@@ -87,9 +92,10 @@ __all__ = [
     "sam_step",
     "scale_by_trust_ratio",
     "schedule_free",
+    "self_tuning_objective",
     "stablemax_cross_entropy",
     "tract_linear",
     "trajectory_loss",
-    "validation_objective",
+    "whose_turn",
     "with_float32_state",
 ]

@@ -23,8 +23,11 @@ def mechanic(
 
     The parameters are x_0 + S_t D_t with D_t the sum of the steps that the optimizer would have taken, under the
     schedule and with its decay, and S_t a scale that coin betting learns from <g_t, D_t>, at ``num_betas`` rates of
-    forgetting at once. ``optax.contrib.mechanize`` computes it. It recovers D_t from the parameters, so while S_t is
-    still tiny D_t is as coarse as their last bits over S_t.
+    forgetting at once. Whatever direction it is, one scale of all tensors is learned, so they may have factors of their
+    own before.
+
+    ``optax.contrib.mechanize`` computes it. It recovers D_t from the parameters, so while S_t is still tiny D_t is as
+    coarse as their last bits over S_t.
 
     Args:
         inner: gradient to direction, of ascent.

@@ -72,7 +72,7 @@ def hyper_linear(
     return plain + on_weights * (inputs @ layer.response_kernel.T) + on_bias * layer.response_bias
 
 
-def perturbed(
+def perturbed_hyperparameters(
     key: PRNGKeyArray, hyper: Float[Array, " hyper"], raw_scale: Float[Array, " hyper"], examples: int
 ) -> Float[Array, "examples hyper"]:
     """Hyperparameters of every example: lambda + softplus(raw_scale) times standard normal noise."""
@@ -80,7 +80,7 @@ def perturbed(
     return hyper + jax.nn.softplus(raw_scale) * noise
 
 
-def validation_objective(
+def self_tuning_objective(
     loss: Float[Array, ""], raw_scale: Float[Array, " hyper"], *, tau: Number = 1e-5
 ) -> Float[Array, ""]:
     """What hyperparameters and their scales are trained on: the validation loss less tau times the noise's entropy.
@@ -96,7 +96,7 @@ def validation_objective(
     return loss - tau * entropy
 
 
-def alternating(step: int, *, training: int = 2, validation: int = 1, warmup: int = 0) -> str:
+def whose_turn(step: int, *, training: int = 2, validation: int = 1, warmup: int = 0) -> str:
     """Whose turn a step is: ``weights``, on a training batch, or ``hyperparameters``, on one of the validation set.
 
     Args:
@@ -108,7 +108,12 @@ def alternating(step: int, *, training: int = 2, validation: int = 1, warmup: in
     Raises:
         ValueError: a count is out of range.
     """
-    for name, value, least in (("step", step, 0), ("training", training, 1), ("validation", validation, 1)):
+    for name, value, least in (
+        ("step", step, 0),
+        ("training", training, 1),
+        ("validation", validation, 1),
+        ("warmup", warmup, 0),
+    ):
         if value < least:
             raise ValueError(f"{name} must be an int of at least {least}, got {value!r}")
     turn = (step - warmup) % (training + validation)

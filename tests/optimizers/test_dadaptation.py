@@ -82,6 +82,12 @@ def test_a_warmup_may_begin_at_zero(name):
     assert rates.max() >= 0.1
 
 
+def test_the_parameters_must_be_given():
+    transform = TABLE["prodigy"].build(1.0, **TABLE["prodigy"].defaults)
+    with pytest.raises(ValueError, match=r"^params must be given: the rate is estimated from how far they have moved$"):
+        transform.update(jnp.ones(2), transform.init(jnp.ones(2)))
+
+
 @pytest.mark.parametrize("name", ["dadapt_adamw", "prodigy"])
 def test_nothing_is_estimated_from_nothing_and_all_from_what_follows(name):
     """Two gradients of zero and a rate of zero leave the first guess; without the guard it is NaN for ever."""

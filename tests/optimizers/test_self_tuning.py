@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrstudy.optimizers import alternating, hyper_linear, hyper_linear_init, perturbed, validation_objective
+from lrstudy.optimizers import (
+    hyper_linear,
+    hyper_linear_init,
+    perturbed_hyperparameters,
+    self_tuning_objective,
+    whose_turn,
+)
 
 INPUTS, OUTPUTS, HYPER = 4, 3, 2
 
@@ -38,19 +44,19 @@ def test_the_layer_is_affine_in_an_examples_hyperparameters():
 def test_hyperparameters_are_perturbed_and_their_entropy_is_kept_up():
     raw = jnp.float32([0.5, -1.0])
     scale = np.log1p(np.exp(np.asarray(raw, np.float64)))
-    drawn = perturbed(jax.random.key(1), jnp.float32([1, -1]), raw, 20_000)
+    drawn = perturbed_hyperparameters(jax.random.key(1), jnp.float32([1, -1]), raw, 20_000)
     # Within five standard errors: the deviation over sqrt(n), and over sqrt(2 n).
     np.testing.assert_allclose(drawn.mean(axis=0), [1, -1], rtol=0, atol=5 * scale.max() / math.sqrt(20_000))
     np.testing.assert_allclose(drawn.std(axis=0), scale, rtol=5 / math.sqrt(40_000))
-    objective = validation_objective(jnp.float32(2), raw, tau=0.01)
+    objective = self_tuning_objective(jnp.float32(2), raw, tau=0.01)
     entropy = np.sum(np.log(scale * math.sqrt(2 * math.pi * math.e)))
     np.testing.assert_allclose(objective, 2 - 0.01 * entropy, rtol=1e-6)
     # A wider perturbation is worth something.
-    assert (jax.grad(validation_objective, argnums=1)(jnp.float32(2), raw) < 0).all()
+    assert (jax.grad(self_tuning_objective, argnums=1)(jnp.float32(2), raw) < 0).all()
 
 
 def test_two_steps_of_the_weights_for_one_of_the_hyperparameters():
-    turns = [alternating(step, warmup=2) == "weights" for step in range(8)]
+    turns = [whose_turn(step, warmup=2) == "weights" for step in range(8)]
     assert turns == [True, True, True, True, False, True, True, False]
     with pytest.raises(ValueError, match=r"^validation must be an int of at least 1, got 0$"):
-        alternating(0, validation=0)
+        whose_turn(0, validation=0)
