@@ -20,8 +20,9 @@ def log_stablemax(logits: Logits) -> Logits:
     Returns:
         Log-probabilities over the last axis.
     """
-    logs = _log_scores(logits)
-    return logs - jnp.log(jnp.sum(jnp.exp(logs), axis=-1, keepdims=True))
+    above, below = _halves(logits)
+    total = jnp.sum(_scores(logits), axis=-1, keepdims=True)
+    return jnp.log1p(above) - jnp.log1p(below) - jnp.log(total)
 
 
 def stablemax_cross_entropy(logits: Logits, labels: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -38,16 +39,20 @@ def stablemax_cross_entropy(logits: Logits, labels: Int[Array, "*batch"]) -> Flo
     Returns:
         One loss an example; their mean is what is trained.
     """
-    logs = _log_scores(logits)
+    scores = _scores(logits)
     is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    own = jnp.sum(jnp.where(is_label, logs, 0), axis=-1, keepdims=True)
-    others = jnp.where(is_label, 0, jnp.exp(logs - own))
-    return jnp.log1p(jnp.sum(others, axis=-1))
+    own = jnp.sum(jnp.where(is_label, scores, 0), axis=-1)
+    others = jnp.sum(jnp.where(is_label, 0, scores), axis=-1)
+    return jnp.log1p(others / own)
 
 
-def _log_scores(logits: Logits) -> Logits:
-    """The logarithm of s(x): sign(x) log(1 + |x|); its derivative at 0 is 1 from both sides."""
+def _scores(logits: Logits) -> Logits:
+    """s(x), whose derivative at 0 is 1 from both sides."""
+    above, below = _halves(logits)
+    return jnp.where(logits >= 0, 1 + above, 1 / (1 + below))
+
+
+def _halves(logits: Logits) -> tuple[Logits, Logits]:
+    """What is above 0 and what is below, as sizes; not by absolute values, whose derivative at 0 is 0."""
     rising = logits >= 0
-    # Both branches are differentiated: each gets an argument that it is defined for.
-    above, below = jnp.where(rising, logits, 0), jnp.where(rising, 0, -logits)
-    return jnp.where(rising, jnp.log1p(above), -jnp.log1p(below))
+    return jnp.where(rising, logits, 0), jnp.where(rising, 0, -logits)
