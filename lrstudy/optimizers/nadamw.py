@@ -1,12 +1,9 @@
 """Adam with Nesterov's momentum, whose numerator two codes write in two ways."""
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import optax
 
 from lrstudy.optimizers.directions import Number
+from lrstudy.optimizers.nadam import nadam_algoperf
 
 RULES = ("optax", "algoperf")
 
@@ -34,19 +31,5 @@ def nadam_direction(rule: str, *, b1: Number, b2: Number, eps: Number) -> optax.
     if rule == "optax":
         return optax.scale_by_adam(b1, b2, eps, nesterov=True)
     if rule == "algoperf":
-        return _algoperf(b1, b2, eps)
+        return nadam_algoperf(b1, b2, eps)
     raise ValueError(f"rule must be one of {list(RULES)}, got {rule!r}")
-
-
-def _algoperf(b1: Number, b2: Number, eps: Number) -> optax.GradientTransformation:
-    def update(updates: Any, state: optax.ScaleByAdamState, params: Any = None) -> tuple[Any, optax.ScaleByAdamState]:
-        del params
-        count = optax.safe_increment(state.count)
-        mean = optax.tree.update_moment(updates, state.mu, b1, 1)
-        square = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
-        ahead = optax.tree.bias_correction(optax.tree.update_moment(updates, mean, b1, 1), b1, count)
-        spread = optax.tree.bias_correction(square, b2, count)
-        ratio = jax.tree.map(lambda n, v: n / (jnp.sqrt(v) + eps), ahead, spread)
-        return ratio, optax.ScaleByAdamState(count, mean, square)
-
-    return optax.GradientTransformation(optax.scale_by_adam().init, update)  # pyright: ignore[reportArgumentType]

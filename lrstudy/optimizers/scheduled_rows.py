@@ -25,6 +25,7 @@ from lrstudy.optimizers.nadamw import RULES, nadam_direction
 from lrstudy.optimizers.normalized import project_to_norm
 from lrstudy.optimizers.row import ALONG, ALONG_BOUNDS, MOMENTS, POSITIVE, Optimizer, always, inner_family
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
+from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
 
 
 def _adafactor_family(hyperparameters: Mapping[str, Any]) -> str:
@@ -105,6 +106,34 @@ def _galore(
     if around is not None:
         raise ValueError("around must be None for galore: its steps follow the rank of a projection, by no known rule")
     return with_float32_state(stepped(galore_direction(**settings), learning_rate, weight_decay))
+
+
+def _lamb(
+    learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **numbers: Number
+) -> optax.GradientTransformation:
+    _alone("lamb", around)
+    ratio = scale_by_trust_ratio("lamb", weight_decay=weight_decay, mask=decay_mask)
+    return with_float32_state(stepped(optax.chain(optax.scale_by_adam(**numbers), ratio), learning_rate))
+
+
+def _lars(
+    learning_rate: LearningRate,
+    *,
+    momentum: Number,
+    nesterov: bool,
+    coefficient: Number,
+    weight_decay: Number,
+    around: Around = None,
+) -> optax.GradientTransformation:
+    _alone("lars", around)
+    ratio = scale_by_trust_ratio("lars", weight_decay=weight_decay, coefficient=coefficient, mask=decay_mask)
+    # As published, the momentum is of steps that have been multiplied by their rates.
+    return with_float32_state(optax.chain(stepped(ratio, learning_rate), optax.trace(momentum, nesterov)))
+
+
+def _alone(name: str, around: Around) -> None:
+    if around is not None:
+        raise ValueError(f"around must be None for {name}: its ratio undoes what scales a tensor, and holds its decay")
 
 
 def _nap(
@@ -212,6 +241,22 @@ ROWS: dict[str, Optimizer] = {
         },
         family_of=always("adam"),
         paper="Zhao et al. 2024, arXiv 2403.03507",
+        scaled=False,
+    ),
+    "lamb": Optimizer(
+        build=_lamb,
+        defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-6, "weight_decay": 0.0},
+        bounds={**MOMENTS, "weight_decay": POSITIVE},
+        family_of=always("adafactor"),
+        paper="You et al. 2020, arXiv 1904.00962",
+        scaled=False,
+    ),
+    "lars": Optimizer(
+        build=_lars,
+        defaults={"momentum": 0.9, "nesterov": False, "coefficient": 0.001, "weight_decay": 0.0},
+        bounds={"momentum": (0.0, 1.0), "coefficient": POSITIVE, "weight_decay": POSITIVE},
+        family_of=always("adafactor"),
+        paper="You et al. 2017, arXiv 1708.03888",
         scaled=False,
     ),
     "lion": Optimizer(

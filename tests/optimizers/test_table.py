@@ -196,7 +196,11 @@ def test_signum_is_that_of_optax_with_a_decay(settings):
             np.testing.assert_allclose(value, decayed, rtol=0, atol=3e-8)
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if "weight_decay" in row.defaults])
+# A trust ratio scales the decay with the step.
+INSIDE = {"lamb", "lars"}
+
+
+@pytest.mark.parametrize("name", [n for n, row in TABLE.items() if "weight_decay" in row.defaults and n not in INSIDE])
 def test_every_decay_is_of_the_same_tensors_and_follows_the_rate_that_was_applied(name):
     rate, decay = 0.1, 0.5
     params = {"bias": jnp.ones((2, 2)), "kernel": jnp.ones((2, 2)), "scale": jnp.ones((2, 2)), "vector": jnp.ones(2)}
@@ -215,8 +219,44 @@ def test_every_decay_is_of_the_same_tensors_and_follows_the_rate_that_was_applie
         np.testing.assert_allclose(value - plain[k], -applied * decay * (k == "kernel"), rtol=0, atol=4e-7, err_msg=k)
 
 
+def test_lamb_is_that_of_optax_layer_by_layer_and_spares_vectors():
+    rate, decay = 0.1, 0.5
+    plain = optax.lamb(rate, eps=1e-6, weight_decay=decay)
+    kernels = {"kernel": PARAMS["kernel"], **{f"layer {i}": PARAMS["stack"][i] for i in range(2)}}
+    transform = TABLE["lamb"].build(rate, **{**TABLE["lamb"].defaults, "weight_decay": decay})
+    params = {**PARAMS, "blocks": {"stack": PARAMS["stack"]}}
+    state, update, expected = transform.init(params), jax.jit(transform.update), plain.init(kernels)
+    adams = updates_of("adam", rate, eps=1e-6)
+    for grads, free in zip(GRADS, adams, strict=True):
+        ours, state = update({**grads, "blocks": {"stack": grads["stack"]}}, state, params)
+        layers = {"kernel": grads["kernel"], **{f"layer {i}": grads["stack"][i] for i in range(2)}}
+        theirs, expected = plain.update(layers, expected, kernels)
+        # Norms of six numbers and products of numbers of size one.
+        np.testing.assert_allclose(ours["kernel"], theirs["kernel"], rtol=0, atol=2e-6)
+        for i in range(2):
+            np.testing.assert_allclose(ours["blocks"]["stack"][i], theirs[f"layer {i}"], rtol=0, atol=2e-6)
+        for k in ("bias", "scale"):
+            np.testing.assert_array_equal(ours[k], free[k])
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lars_is_momentum_of_steps_with_a_ratio_of_their_own(nesterov):
+    numbers = {"momentum": 0.8, "nesterov": nesterov, "coefficient": 0.1, "weight_decay": 0.5}
+    trace = dict.fromkeys(PARAMS, 0.0)
+    for update, grads in zip(updates_of("lars", 0.1, **numbers), GRADS, strict=True):
+        for k, g in double(grads).items():
+            w, scaled = np.asarray(PARAMS[k], np.float64), g
+            if k in MATRICES:
+                ratio = 0.1 * np.linalg.norm(w) / (np.linalg.norm(g) + 0.5 * np.linalg.norm(w))
+                scaled = ratio * (g + 0.5 * w)
+            step = -0.1 * scaled
+            trace[k] = 0.8 * trace[k] + step
+            # Sums of a few numbers of at most size one.
+            np.testing.assert_allclose(update[k], step + 0.8 * trace[k] if nesterov else trace[k], rtol=0, atol=1e-6)
+
+
 FAMILIES = {
-    "adafactor": {"adafactor"},
+    "adafactor": {"adafactor", "lamb", "lars"},
     "adam": {
         "adam", "adamw", "ademamix", "cocob", "dadapt_adamw", "galore", "mechanic", "momo_adam", "nadamw", "prodigy",
         "schedule_free_adamw",
