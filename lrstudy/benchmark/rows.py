@@ -30,6 +30,16 @@ _RATES = {
 }
 """Family to the rates that are searched, of models as small as the workloads': Adam's are those that set targets."""
 
+_FACTOR = Range(0.3, 3.0)
+_OWN_RATES = {
+    **dict.fromkeys(("cocob", "dadapt_adamw", "dog", "dowg", "mechanic", "prodigy"), _FACTOR),
+    "lars": Range(1.0, 100.0),
+    "momo": Range(0.1, 10.0),
+    "momo_adam": Range(1e-3, 0.1),
+}
+"""Rows whose rate is no rate of their family: a factor on what they estimate, which is 1 as published; the most that
+MoMo's may be; of LARS a rate of tensors' own size, which its coefficient divides by a thousand."""
+
 # What the paper's baselines search beside the rate (Dahl et al. 2023, arXiv 2306.07179). Others search the rate alone:
 # five points do not fill more.
 _DECAY = Range(5e-3, 1.0)
@@ -65,7 +75,8 @@ def row(
         raise ValueError(f"submission must be {one_of(sorted(TABLE), name)}, got {name!r}")
     found = TABLE[name]
     if space is None and points is None:
-        space = {RATE: _RATES[found.family(fixed)], **_BESIDE.get(name, {})}
+        rates = _OWN_RATES[name] if name in _OWN_RATES else _RATES[found.family(fixed)]
+        space = {RATE: rates, **_BESIDE.get(name, {})}
         space = {key: value for key, value in space.items() if key.removeprefix(COMPLEMENT) not in fixed}
     _check_names(name, found, [*(space or {}), *(points[0] if points else ())], fixed)
     ends = [(key, end) for key, one in (space or {}).items() for end in (one.low, one.high)]

@@ -137,3 +137,11 @@ def test_a_function_or_a_submission_of_ones_own_is_loaded_by_its_name():
 def test_a_name_of_nothing_is_refused(name, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         submission(name)
+
+
+def test_what_estimates_its_rate_is_searched_around_the_published_one():
+    for name in ("prodigy", "dog", "dadapt_adamw", "mechanic"):
+        own = row(name).space["learning_rate"]
+        assert own.low < 1 < own.high
+    assert row("momo_adam").space["learning_rate"].low <= 0.01 <= row("momo_adam").space["learning_rate"].high
+    assert row("adamw").space["learning_rate"].high < 1

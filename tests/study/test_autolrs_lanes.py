@@ -156,10 +156,16 @@ def test_newer_steps_of_another_run_do_not_push_out_those_that_are_saved(engine,
     assert checkpoint.steps(tmp_path) == [20, 30]
 
 
+ADAPTING = {
+    *("cocob", "dadapt_adamw", "dog", "dowg", "fedhyper", "hypergradient", "mechanic", "momo", "momo_adam"),
+    *("plateau", "prodigy"),
+}
+
+
 @pytest.mark.parametrize("optimizer", sorted(TABLE))
 def test_an_optimizer_that_adapts_its_rate_is_refused(engine, optimizer):
     """The schedule that is found would not be the one that was applied."""
-    if optimizer in ("fedhyper", "hypergradient", "plateau"):
+    if optimizer in ADAPTING:
         rule = "optimizer must apply the rates that it is given, which AutoLRS finds"
         with pytest.raises(ConfigError, match=f"{rule}, got {optimizer}, which adapts them"):
             LaneTraining(bigram(optimizer), engine)
