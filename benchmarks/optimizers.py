@@ -172,6 +172,9 @@ def _torch(params: Any) -> dict[str, Callable[[], None]]:
 def main(argv: Sequence[str]) -> None:
     """Measures and records."""
     del argv
+    unknown = sorted(set(ONLY.value) - set(TABLE))
+    if unknown:
+        raise app.UsageError(f"only must name rows of the table, {', '.join(TABLE)}, got {unknown[0]!r}")
     heads = ("optimizer", "state / P", "temp / P", "bytes / P", "least", "ms", "over a copy of the least bytes")
     parts = []
     for millions in MILLIONS.value:
