@@ -98,7 +98,9 @@ class Update:
 
     def counts(self) -> Counts:
         """Memory and traffic of one call."""
-        memory, cost = self._step.memory_analysis(), self._step.cost_analysis() or {}
+        memory, cost = self._step.memory_analysis(), self._step.cost_analysis()
+        assert memory is not None
+        assert cost is not None
         state = sum(leaf.size for leaf in jax.tree.leaves(self._held[1])) / self._size
         return Counts(state, memory.temp_size_in_bytes / (4 * self._size), cost["bytes accessed"] / self._size)
 
@@ -126,7 +128,7 @@ def torch_adamw(params: Any, **kind: bool) -> Callable[[], None]:
         ImportError: PyTorch is not installed.
     """
     import numpy as np
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     tensors = [torch.nn.Parameter(torch.tensor(np.asarray(leaf))) for leaf in jax.tree.leaves(params)]
     for tensor in tensors:
