@@ -38,27 +38,29 @@ PRIOR_SEED, PRIOR_SETS, PRIOR_RUNS = 1401, 200, 20
 LINE = 0.05
 
 
+TEXT = RunConfig(
+    task=choice("task", "text", batch_size=4, context=32),
+    model=choice("model", "transformer", layers=1, width=16, heads=2),
+    schedule=choice("schedule", "Cosine", peak=0.01, warmup_steps=25),
+    optimizer=choice("optimizer", "adamw", b2=0.99, weight_decay=0.1),
+    clip_norm=1.0,
+    steps=500,
+    evaluate_every=10,
+)
+DIGITS = RunConfig(
+    task=choice("task", "digits"),
+    model=choice("model", "mlp"),
+    schedule=choice("schedule", "Linear", peak=0.1),
+    optimizer=choice("optimizer", "momentum"),
+    steps=300,
+    evaluate_every=10,
+)
+
+
 def sweeps() -> Mapping[str, Part]:
     """What is swept, one seed: some twenty runs a set."""
-    text = RunConfig(
-        task=choice("task", "text", batch_size=4, context=32),
-        model=choice("model", "transformer", layers=1, width=16, heads=2),
-        schedule=choice("schedule", "Cosine", peak=0.01, warmup_steps=25),
-        optimizer=choice("optimizer", "adamw", b2=0.99, weight_decay=0.1),
-        clip_norm=1.0,
-        steps=500,
-        evaluate_every=10,
-    )
-    digits = RunConfig(
-        task=choice("task", "digits"),
-        model=choice("model", "mlp"),
-        schedule=choice("schedule", "Linear", peak=0.1),
-        optimizer=choice("optimizer", "momentum"),
-        steps=300,
-        evaluate_every=10,
-    )
-    images = RunConfig(
-        task=choice("task", "digits"),
+    images = dataclasses.replace(
+        DIGITS,
         model=choice("model", "convnet"),
         schedule=choice("schedule", "Cosine", peak=0.01),
         optimizer=choice("optimizer", "adamw"),
@@ -66,21 +68,17 @@ def sweeps() -> Mapping[str, Part]:
         record_every=5,
         evaluate_every=5,
     )
-    constant = RunConfig(
-        task=choice("task", "text", batch_size=4, context=32),
-        model=choice("model", "transformer", layers=1, width=16, heads=2),
+    constant = dataclasses.replace(
+        TEXT,
         schedule=choice("schedule", "Constant", peak=0.01, warmup_steps=25),
         optimizer=choice("optimizer", "adamw", b2=0.99),
-        clip_norm=1.0,
-        steps=500,
-        evaluate_every=10,
     )
     decays = axis("optimizer.weight_decay", (0.0, 0.1, 1.0))
     return {
-        "text, cosine, AdamW: rate x weight decay": Part(text, [_rates(0.0005, 8), decays]),
+        "text, cosine, AdamW: rate x weight decay": Part(TEXT, [_rates(0.0005, 8), decays]),
         "text, constant, AdamW: rate x b2": Part(constant, [_rates(0.0005, 8), axis("optimizer.b2", (0.95, 0.99))]),
         "digits, linear, momentum: rate x momentum": Part(
-            digits, [_rates(0.01, 7), axis("optimizer.momentum", (0.0, 0.8, 0.9))]
+            DIGITS, [_rates(0.01, 7), axis("optimizer.momentum", (0.0, 0.8, 0.9))]
         ),
         "digits, cosine, convnet, AdamW: rate x weight decay": Part(images, [_rates(0.0005, 7), decays]),
     }
@@ -88,24 +86,13 @@ def sweeps() -> Mapping[str, Part]:
 
 def held_out_sweeps() -> Mapping[str, Part]:
     """Other schedules, optimizers, tasks and axes; one seed of each."""
-    text = RunConfig(
-        task=choice("task", "text", batch_size=4, context=32),
-        model=choice("model", "transformer", layers=1, width=16, heads=2),
+    text = dataclasses.replace(
+        TEXT,
         schedule=choice("schedule", "Linear", peak=0.01),
         optimizer=choice("optimizer", "adamw", b2=0.95),
-        clip_norm=1.0,
         steps=400,
-        evaluate_every=10,
     )
-    digits = RunConfig(
-        task=choice("task", "digits"),
-        model=choice("model", "mlp"),
-        schedule=choice("schedule", "Cosine", peak=0.1),
-        optimizer=choice("optimizer", "momentum"),
-        steps=200,
-        record_every=5,
-        evaluate_every=10,
-    )
+    digits = dataclasses.replace(DIGITS, schedule=choice("schedule", "Cosine", peak=0.1), steps=200, record_every=5)
     polynomial = RunConfig(
         task=choice("task", "polynomial_regression"),
         schedule=choice("schedule", "Constant", peak=0.1),

@@ -18,13 +18,12 @@ BLOCK = 12
 """Weights of a block's kernels over its width squared: queries, keys, values and output, and four times in and out."""
 
 DIVERGED = 10.0
+"""Times the largest loss of the grid."""
 
 CLOSE = 0.01
 """Of a cell's smallest loss: runs so close to it are fitted. The paper's 0.25 % is for grids much denser than octaves
 of both, and for less noise: here it keeps the smallest loss alone, which wanders along a flat valley. On seeds 1 to 3,
 and on the cells that are fitted, leaving each out in turn costs 0.8 % with the paper's and 0.2 % with this."""
-
-FIELDS = ("rate_factor", "rate_size", "rate_tokens", "batch_factor", "batch_tokens")
 
 
 def grid(records: Records, seeds: Sequence[int] | None = None) -> "pd.DataFrame":
@@ -110,7 +109,7 @@ def law_table(records: Records) -> "pd.DataFrame":
                 "high": fit.intervals[name][1],
                 "paper": getattr(published, name),
             }
-            for name in FIELDS
+            for name in StepLaw.names()
         ]
     )
 

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 
 from lrstudy import optimizers, tasks
-from lrstudy.feedback import effective_lr
-from lrstudy.laws.extrapolation.racing import DECISIONS, LEAST_POINTS, PredictiveStop
+from lrstudy.laws.extrapolation.racing import PredictiveStop
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
+from lrstudy.study.stoppable import check_stoppable
 from lrstudy.training.program import EvalParams, Hyperparameters, InitTracker
 from lrstudy.training.sharpness import PreconditionedSharpness, Sharpness, init_tracker
 
@@ -217,7 +216,8 @@ def resolve(config: RunConfig) -> Run:
     if scaling is not None:
         columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
     columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
-    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config), _early_stop(config))
+    early_stop = config.early_stop and choices.build("early_stop", config.early_stop)
+    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config), early_stop)
     if run.sharpness is not None:
         measured = choices.columns_of("sharpness", run.sharpness.name, run.sharpness)
         # Under the plain name stands the number that is measured.
@@ -225,7 +225,8 @@ def resolve(config: RunConfig) -> Run:
         _check_preconditioner(run)
     if run.early_stop is not None:
         columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
-        _check_early_stop(run)
+        transform = make_transform(run, run.hyperparameters)
+        check_stoppable(run, jax.eval_shape(lambda: transform.init(task.init(jax.random.key(0)))))
     if scaling is not None:
         _check_scaled(run)
     return run
@@ -369,39 +370,6 @@ def _sharpness(config: RunConfig) -> Sharpness | None:
         rule = f"0 or a multiple of record_every ({config.record_every})"
         raise ConfigError(f"sharpness.every must be {rule}, got {found.every!r}")
     return found if found.every else None
-
-
-def _early_stop(config: RunConfig) -> PredictiveStop | None:
-    return None if config.early_stop is None else choices.build("early_stop", config.early_stop)
-
-
-def _check_early_stop(run: Run) -> None:
-    """A forecast reads evaluations, and knows nothing of a decay that comes after it.
-
-    Raises:
-        ConfigError: there are too few, or the schedule's decay comes late and all at once.
-    """
-    config = run.config
-    state = jax.eval_shape(lambda: make_transform(run, run.hyperparameters).init(run.task.init(jax.random.key(0))))
-    if effective_lr(state) is not None:
-        rule = "an optimizer that applies the rates that it is given"
-        raise ConfigError(f"early_stop needs {rule}, got {config.optimizer.name}, which adapts them")
-    if run.schedule.trunk() is not None or _late_share(run) > 0.5:
-        rule = "a schedule that decays before its end: what a late decay will gain cannot be foreseen"
-        raise ConfigError(f"early_stop needs {rule}, got {config.schedule.name}")
-    most = config.steps // LEAST_POINTS
-    if not 0 < config.evaluate_every <= most:
-        rule = f"at least {LEAST_POINTS} evaluations: evaluate_every in [1, {most}]"
-        raise ConfigError(f"early_stop needs {rule}, got {config.evaluate_every!r}")
-
-
-def _late_share(run: Run) -> float:
-    """How much of the fall from the highest rate to the last one lies in the last fifth of the run."""
-    last = run.config.steps - 1
-    steps = np.linspace(0, last, 201).astype(np.int32)
-    rates = np.asarray(run.schedule(np.append(steps, int(DECISIONS[-1] * run.config.steps))), np.float64)
-    fall = rates.max() - rates[-2]
-    return float((rates[-1] - rates[-2]) / fall) if fall > 0 else 0.0
 
 
 def _check_preconditioner(run: Run) -> None:

@@ -36,7 +36,7 @@ class PreemptedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How runs are trained; none of it changes what they compute.
+    """How runs are trained; none of it but the predictor changes what they compute.
 
     Attributes:
         executor: see ``lanes.spread``.

@@ -98,4 +98,5 @@ def test_runs_that_diverged_are_never_best_and_cost_the_law_that_chooses_them():
 
 
 def test_smoke(tmp_path):
-    smoke_run(study.EXPERIMENT, tmp_path)
+    entries = smoke_run(study.EXPERIMENT, tmp_path)
+    assert {entry["n"] for entry in entries.values()} == {2}

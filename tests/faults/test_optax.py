@@ -141,11 +141,11 @@ def test_parameters_that_are_shapes_alone(name):
 def test_state_of_low_precision(name):
     """bfloat16 parameters make bfloat16 moments, sums and estimates of rates; all but Muon's constants."""
     raw = optax.adamw(0.1) if name == "adamw" else METHODS[name]()
-    kinds = lambda transform: {  # noqa: E731
-        leaf.dtype.name
-        for leaf in jax.tree.leaves(jax.eval_shape(transform.init, LOW))
-        if jnp.issubdtype(leaf.dtype, jnp.floating)
-    }
+
+    def kinds(transform):
+        leaves = jax.tree.leaves(jax.eval_shape(transform.init, LOW))
+        return {leaf.dtype.name for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
+
     assert "bfloat16" in kinds(raw)
     assert kinds(with_float32_state(raw)) == {"float32"}
 
@@ -204,7 +204,8 @@ def test_a_rate_may_be_traced(name):
         transform = RATED[name](rate)
         return transform.update(GRADS, transform.init(PARAMS), PARAMS)[0]
 
-    jax.eval_shape(jax.vmap(updated), jnp.float32([0.1, 0.01]))
+    steps = jax.eval_shape(jax.vmap(updated), jnp.float32([0.1, 0.01]))
+    assert jax.tree.map(lambda leaf: leaf.shape[0], steps) == jax.tree.map(lambda _: 2, GRADS)
 
 
 def test_sophia_wants_to_be_told_its_loss():

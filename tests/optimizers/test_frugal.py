@@ -193,7 +193,10 @@ def test_the_memory_is_that_of_the_subspace(kind, stacked):
     params = tree(0) if stacked else unstacked(tree(0))
     transform = frugal(optax.scale_by_adam(), density=0.5, kind=kind, key=KEY)
     state = jax.eval_shape(transform.init, params)
-    bytes_of = lambda part: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(part))  # noqa: E731
+
+    def bytes_of(part):
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(part))
+
     assert bytes_of((state.inner.mu, state.inner.nu)) == 2 * 4 * ENTRIES[kind]
     assert bytes_of((state.whole.mu, state.whole.nu)) == 2 * 4 * (12 + 24 + 4 + 24)
     # Indices or directions, which have no moments.

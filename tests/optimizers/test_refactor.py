@@ -18,7 +18,10 @@ EPS = 6e-8
 def layers(seed, *lead):
     """Factors of rank 3 of a 20 x 30 matrix, and a tensor beside them."""
     rng = np.random.default_rng(seed)
-    make = lambda *shape: jnp.float32(rng.normal(size=(*lead, *shape)))  # noqa: E731
+
+    def make(*shape):
+        return jnp.float32(rng.normal(size=(*lead, *shape)))
+
     return {"B": make(20, 3), "A": make(3, 30), "bias": make(30)}
 
 
@@ -107,7 +110,10 @@ def test_a_state_that_does_not_begin_at_zero_is_that_of_the_new_factors():
 def test_training_goes_on_in_a_jitted_step():
     """The loss after a refactorisation is what it was, and falls on; names of factors are free."""
     target = jnp.float32(np.random.default_rng(3).normal(size=(6, 2)) @ np.random.default_rng(4).normal(size=(2, 5)))
-    loss = lambda p: jnp.mean((p["lora_a"] @ p["lora_b"] - target) ** 2)  # noqa: E731
+
+    def loss(p):
+        return jnp.mean((p["lora_a"] @ p["lora_b"] - target) ** 2)
+
     transform = optax.adam(0.05)
     balance = refactor_lowrank(20, factors=("lora_a", "lora_b"))
 
