@@ -30,7 +30,6 @@ from lrstudy.benchmark.space import Range, Space, points_of
 from lrstudy.benchmark.submission import Submission
 from lrstudy.benchmark.trials import Lane, Trial, best, train
 from lrstudy.benchmark.workload import TABLE, Workload, workload
-from lrstudy.optimizers import TABLE as OPTIMIZERS
 from lrstudy.schedules.checks import one_of
 
 SHIPPED = Path(__file__).parent / "targets.json"
@@ -44,17 +43,19 @@ _SPACES: Mapping[str, Space] = {
     "adam": {"learning_rate": _RATES},
     "adamw": {"learning_rate": _RATES, "one_minus_b1": Range(0.02, 0.5), "weight_decay": _DECAYS},
     "momentum": {"learning_rate": Range(1e-2, 1.0), "one_minus_momentum": Range(5e-3, 0.3)},
-    "nadamw": {"learning_rate": _RATES, "one_minus_b1": Range(4e-3, 0.1), "weight_decay": _DECAYS},
 }
 """Wide ones: what is best in them shows where a submission should look."""
 
 
 def algorithms() -> list[Submission]:
-    """Those that set targets: AdamW, AdamW with Nesterov's momentum or else Adam, Nesterov's momentum, Polyak's."""
-    second = "nadamw" if "nadamw" in OPTIMIZERS else "adam"
+    """Those that set targets: AdamW, Adam, Nesterov's momentum, Polyak's.
+
+    AlgoPerf has NAdamW in Adam's place. The targets that come with the package were made before that was a row of the
+    table, and the command that is noted beside them must make them again.
+    """
     nesterov = row("momentum", label="nesterov", space=_SPACES["momentum"], nesterov=True)
     heavy_ball = row("momentum", label="heavy_ball", space=_SPACES["momentum"])
-    return [*(row(name, space=_SPACES[name]) for name in ("adamw", second)), nesterov, heavy_ball]
+    return [*(row(name, space=_SPACES[name]) for name in ("adamw", "adam")), nesterov, heavy_ball]
 
 
 def set_target(
