@@ -162,7 +162,8 @@ def summary(records: Records) -> "pd.DataFrame":
             row = {"setting": label, along: value, **_statistics(losses.loc[value], Records(own, part.metrics, {}, {}))}
             row["note"] = _note(value, best, optimum, stopped)
             rows.append(row)
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found.fillna({"stopped": 0}).astype({"stopped": int}) if "stopped" in found else found
 
 
 def _any_stopped(part: Records) -> bool:
@@ -184,8 +185,10 @@ def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
     error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else float("nan")
     counts = part.runs["outcome"].value_counts()
     ended = {name: int(counts.get(name, 0)) for name in ("diverged", "stopped") if name == "diverged" or name in counts}
-    # Of seeds that were left by a choice among them, the mean says nothing.
-    mean = float("nan") if "stopped" in ended else float(finite.mean())
+    mean = float(finite.mean())
+    if "stopped" in ended:
+        # Of seeds that were left by a choice among them, neither says anything.
+        mean = error = float("nan")
     return {"mean": mean, "standard error": error, "seeds": len(part.runs), **ended}
 
 

@@ -262,7 +262,8 @@ def test_the_summary_counts_what_was_stopped(tmp_path):
     own, _ = concluded(tmp_path, chosen=RACE, predictor=stays)
     found = summary(records_lib.load(own.workdir)).set_index("schedule.peak")
     winner = found["mean"].idxmin()
-    assert found["stopped"].dropna().to_dict() == {peak: 2 for peak in PEAKS if peak != winner}
+    assert found["stopped"].to_dict() == {peak: 0 if peak == winner else 2 for peak in PEAKS}
+    assert found["standard error"].dropna().index.tolist() == [winner]
     assert found["mean"].dropna().index.tolist() == [winner]
     assert found["note"][winner] == "best of those that no seed stopped"
     assert "stopped" in (tmp_path / "report.html").read_text()
