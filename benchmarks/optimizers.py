@@ -1,6 +1,9 @@
 """What an update of every optimizer of the table costs: memory and traffic as XLA counts them, and time.
 
 python -m benchmarks.optimizers [--millions=1,10] [--repeats=9] [--only=adamw,lion]
+python -m benchmarks.optimizers --counts
+
+The second prints the counts of a million parameters alone, as JSON; ``tests/optimizers/test_costs.py`` limits them.
 
 Counts are of the compiled update of parameters and state, both donated, in float32: what it needs beside its arguments
 (``temp``, in copies of the parameters), and the bytes it reads and writes a parameter. The least that an update can
@@ -11,6 +14,7 @@ the machine's bandwidth. optax's own transforms stand beside those that the tabl
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +25,12 @@ from absl import app, flags
 
 from benchmarks.timing import interleaved, ratios, record, table
 from lrstudy.optimizers import TABLE
+from lrstudy.optimizers.clipping import clip_by_global_norm
 
 MILLIONS = flags.DEFINE_list("millions", ["1", "10"], "millions of parameters")
 REPEATS = flags.DEFINE_integer("repeats", 9, "interleaved repeats")
 ONLY = flags.DEFINE_list("only", [], "rows to measure; none: all")
+COUNTS = flags.DEFINE_bool("counts", False, "print counts alone, as JSON")
 
 LAYERS = 4
 PEERS: Mapping[str, Callable[[float], optax.GradientTransformation]] = {
@@ -137,11 +143,18 @@ def torch_adamw(params: Any, **kind: bool) -> Callable[[], None]:
     return lambda: optimizer.step() and None
 
 
+def candidates() -> dict[str, optax.GradientTransformation]:
+    """The rows that are asked for; beside all of them AdamW behind the clipping of ``--config.clip_norm``."""
+    found = {name: TABLE[name].build(1e-4, **TABLE[name].defaults) for name in ONLY.value or TABLE}
+    if not ONLY.value:
+        found["adamw after clipping"] = optax.chain(clip_by_global_norm(1.0), found["adamw"])
+    return found
+
+
 def measured(count: int) -> list[list[str]]:
     """One line an optimizer."""
     params = parameters(count)
-    names = ONLY.value or list(TABLE)
-    updates = {name: Update(TABLE[name].build(1e-4, **TABLE[name].defaults), params) for name in names}
+    updates = {name: Update(transform, params) for name, transform in candidates().items()}
     if not ONLY.value:
         updates |= {name: Update(build(1e-4), params) for name, build in PEERS.items()}
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -178,6 +191,11 @@ def main(argv: Sequence[str]) -> None:
     if unknown:
         raise app.UsageError(f"only must name rows of the table, {', '.join(TABLE)}, got {unknown[0]!r}")
     heads = ("optimizer", "state / P", "temp / P", "bytes / P", "least", "ms", "over a copy of the least bytes")
+    if COUNTS.value:
+        params = parameters(1_000_000)
+        found = {name: Update(transform, params).counts() for name, transform in candidates().items()}
+        print(json.dumps({name: dataclasses.asdict(counts) for name, counts in found.items()}))
+        return
     parts = []
     for millions in MILLIONS.value:
         rows = measured(int(float(millions) * 1e6))

@@ -20,6 +20,8 @@ from lrstudy.optimizers.directions import (
 )
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.galore import galore_direction
+from lrstudy.optimizers.lamb import lamb_direction
+from lrstudy.optimizers.lion import lion_direction
 from lrstudy.optimizers.muon import muon_direction
 from lrstudy.optimizers.nadamw import RULES, nadam_direction
 from lrstudy.optimizers.normalized import project_to_norm
@@ -75,7 +77,7 @@ def _ademamix(
 def _lion(
     learning_rate: LearningRate, *, b1: Number, b2: Number, weight_decay: Number, around: Around = None
 ) -> optax.GradientTransformation:
-    return with_float32_state(stepped(wrapped(optax.scale_by_lion(b1, b2), around), learning_rate, weight_decay))
+    return with_float32_state(stepped(wrapped(lion_direction(b1=b1, b2=b2), around), learning_rate, weight_decay))
 
 
 def _signum(
@@ -112,8 +114,7 @@ def _lamb(
     learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **numbers: Number
 ) -> optax.GradientTransformation:
     _alone("lamb", around)
-    ratio = scale_by_trust_ratio("lamb", weight_decay=weight_decay, mask=decay_mask)
-    return with_float32_state(stepped(optax.chain(optax.scale_by_adam(**numbers), ratio), learning_rate))
+    return with_float32_state(stepped(lamb_direction(weight_decay=weight_decay, **numbers), learning_rate))
 
 
 def _lars(
@@ -262,7 +263,7 @@ ROWS: dict[str, Optimizer] = {
     "lion": Optimizer(
         build=_lion,
         defaults={"b1": 0.9, "b2": 0.99, "weight_decay": 0.0},
-        bounds={"b1": (0.0, 1.0), "b2": (0.0, 1.0), "weight_decay": POSITIVE},
+        bounds={"b1": (0.0, 1.0), "b2": (0.1, 1.0), "weight_decay": POSITIVE},
         family_of=always("lion"),
         paper="Chen et al. 2023, arXiv 2302.06675",
     ),

@@ -96,7 +96,9 @@ def scale_by_trust_ratio(
             u, w = widened(direction), widened(weights)
             total = u + weight_decay * w
             ratio = ratio_of(u, total, w, kept)
-            return (ratio * total).astype(direction.dtype), ratio.reshape(last.shape).astype(last.dtype)
+            return (ratio * u + (ratio * weight_decay) * w).astype(direction.dtype), ratio.reshape(last.shape).astype(
+                last.dtype
+            )
 
         pairs = jax.tree.map(scaled, updates, params, state.ratio, _kept(layer_axes, params))
         steps, ratios = (jax.tree.map(lambda _, pair, i=i: pair[i], updates, pairs) for i in (0, 1))

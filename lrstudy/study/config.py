@@ -14,6 +14,7 @@ import optax
 
 from lrstudy import optimizers, tasks
 from lrstudy.laws.extrapolation.racing import PredictiveStop
+from lrstudy.optimizers.clipping import clip_by_global_norm
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
@@ -174,7 +175,7 @@ def make_transform(run: Run, hparams: Hyperparameters) -> optax.GradientTransfor
     else:
         parametrization, scaled = run.parametrization
         transform = parametrization.transform(name, scaled, hparams.schedule, **numbers)
-    clip = optax.identity() if hparams.clip_norm is None else optax.clip_by_global_norm(hparams.clip_norm)
+    clip = optax.identity() if hparams.clip_norm is None else clip_by_global_norm(hparams.clip_norm)
     return optax.chain(clip, transform)
 
 
