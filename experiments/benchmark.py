@@ -8,19 +8,24 @@ of your own, whose search space a JSON file holds: ``{"learning_rate": {"log": [
 rules are AlgoPerf's (Dahl et al. 2023, arXiv 2306.07179): the median over three studies of the fastest of five trials;
 a score compares the submissions of one command. The folder gets ``times.csv``, ``profile.csv``, ``scores.csv`` and
 ``trials/``; the same command goes on after a stop, and a submission more trains that one alone.
+
+python -m experiments.benchmark --submission=nadamw --calibrate=20 --workdir=runs/calibrated
+
+looks for the one point of a space that does best on all workloads, held-out variants left alone, and writes it where
+``--space`` can read it.
 """
 
 import argparse
 import json
-import math
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import lrstudy
+from experiments.benchmark_trials import Plan, measured, shown
 from lrstudy.study.arguments import Parser
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED, STOPPED, use_compilation_cache
@@ -30,31 +35,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lrstudy.benchmark.studies import Record
-    from lrstudy.benchmark.submission import Ruleset, Submission
+    from lrstudy.benchmark.submission import Submission
     from lrstudy.benchmark.workload import Workload
 
 NAME = "benchmark"
 PRESETS = ("smoke", "cpu")
 _SMOKE = ("quadratic", "quadratic_ill_conditioned")
 _TAUS = [1 + i / 100 for i in range(301)]
-
-
-class Plan(NamedTuple):
-    """What a command asks for.
-
-    Attributes:
-        submissions: that are compared.
-        workloads: that they are timed on, with their targets.
-        ruleset: studies, trials and budget.
-        axis: of time.
-        seed: of the first trial.
-    """
-
-    submissions: "list[Submission]"
-    workloads: "list[tuple[Workload, float]]"
-    ruleset: "Ruleset"
-    axis: Any
-    seed: int
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--workloads", help="names by commas; default: all that have a target, held-out ones included")
     found.add_argument("--space", type=Path, help="JSON file with ranges or points, of the only submission without one")
     found.add_argument("--gradients_per_step", type=int, help="of the last submission; default: its own, or 1")
+    found.add_argument("--calibrate", type=int, help="points of its space to try on all workloads; default: score it")
     found.add_argument("--targets", type=Path, help="file of lrstudy.benchmark.targets; default: those that come along")
     found.add_argument("--seed", type=int, default=1601, help="of the first trial, the others follow it (%(default)s)")
     return found
@@ -83,10 +71,15 @@ def plan_of(given: argparse.Namespace) -> Plan:
     Raises:
         ValueError: a name or a value is wrong.
     """
+    from lrstudy.benchmark import calibration
     from lrstudy.benchmark.submission import RULESETS, Ruleset
 
     ruleset = RULESETS[given.ruleset]
-    if given.preset == "smoke":
+    if given.calibrate is not None:
+        if (given.ruleset, given.axis) != ("external", "steps"):
+            raise ConfigError("calibrate must be left out with another ruleset or axis: it counts steps to a target")
+        ruleset = calibration.ruleset(given.calibrate)
+    elif given.preset == "smoke":
         ruleset = Ruleset(1, min(2, ruleset.trials), ruleset.budget)
     if not 0 <= given.seed < 2**31 - ruleset.studies * ruleset.trials:
         raise ConfigError(f"seed must be an int from 0 on that leaves room for all trials, got {given.seed!r}")
@@ -155,58 +148,11 @@ def _chosen(given: argparse.Namespace, targets: Mapping[str, Any]) -> "list[Work
             if alone:
                 raise ConfigError(f"workloads must hold {base} with its variants, got {alone[0]!r} alone")
         return chosen
-    everything = [one for family in families.values() for one in family]
+    kept = slice(1) if given.calibrate else slice(None)
+    everything = [one for family in families.values() for one in family[kept]]
     for one in (one for one in everything if one.name not in targets):
         print(f"{one.name} is left out: it has no target", file=sys.stderr)
     return [one for one in everything if one.name in targets]
-
-
-def measured(plan: Plan, workdir: Workdir, pause: Callable[[], None]) -> "dict[tuple[str, str], list[Record]]":
-    """The records of all submissions on all workloads; what the folder holds is not trained again.
-
-    Raises:
-        ConfigError: the folder holds records of something else under the same names.
-    """
-    found = {}
-    for submission in plan.submissions:
-        for workload, target in plan.workloads:
-            found[submission.name, workload.name] = _records(plan, workdir, submission, workload, target, pause)
-    return found
-
-
-def _records(
-    plan: Plan,
-    workdir: Workdir,
-    submission: "Submission",
-    workload: "Workload",
-    target: float,
-    pause: Callable[[], None],
-) -> "list[Record]":
-    from lrstudy.benchmark.clock import measure
-    from lrstudy.benchmark.studies import identity, lanes_of, run_studies, study_times
-
-    folder = workdir.root / "trials" / submission.name.replace(":", ".") / workload.name
-    drawn = lanes_of(submission.draw(plan.ruleset, seed=plan.seed), plan.ruleset, plan.seed)
-    paths = [folder / f"study_{study}_trial_{trial}.json" for study, trial, _ in drawn]
-    found = [read_json(path) for path in paths]
-    asked = {"target": target, "seed": plan.seed}
-    wanted = json.loads(json.dumps(identity(workload, submission, plan.ruleset, **asked)))
-    for path, record in zip(paths, found, strict=True):
-        other = [] if record is None else [key for key, value in wanted.items() if record["identity"].get(key) != value]
-        if other:
-            raise ConfigError(f"workdir must hold no trials of another {other[0]}, got '{path}'; use another folder")
-    if None in found:
-        found = run_studies(workload, submission, plan.ruleset, **asked, axis=plan.axis, pause=pause)
-    elif plan.axis == "seconds" and found[0]["clock"] is None:
-        clock = measure(workload, submission, drawn[0][2].point, seed=plan.seed)
-        found = [{**record, "clock": clock._asdict()} for record in found]
-    else:
-        return found
-    for path, record in zip(paths, found, strict=True):
-        write_json(path, record)
-    fastest = [min(spent for spent, _ in trials) for trials in study_times(submission, found, plan.axis)]
-    print(f"{submission.name} on {workload.name}: {', '.join(map(_shown, fastest))} {plan.axis}", flush=True)
-    return found
 
 
 def write_tables(plan: Plan, workdir: Workdir, records: "Mapping[tuple[str, str], list[Record]]") -> "pd.DataFrame":
@@ -234,14 +180,32 @@ def write_tables(plan: Plan, workdir: Workdir, records: "Mapping[tuple[str, str]
         with replacing(workdir.root / f"{name}.csv") as temporary:
             table.to_csv(temporary)
     print()
-    print(times.T.rename_axis(plan.axis).map(_shown).to_string())
+    print(times.T.rename_axis(plan.axis).map(shown).to_string())
     print()
     print(scores.map(lambda value: f"{value:.4f}").to_string())
     return scores
 
 
-def _shown(value: float) -> str:
-    return "missed" if math.isinf(value) else f"{value:.6g}"
+def write_calibrations(plan: Plan, workdir: Workdir, records: "Mapping[tuple[str, str], list[Record]]") -> None:
+    """Writes the best point of every submission; prints all of them with their times."""
+    from lrstudy.benchmark.calibration import calibration
+
+    for submission in plan.submissions:
+        found = calibration({one.name: records[submission.name, one.name] for one, _ in plan.workloads})
+        best, name = found.points[found.best], submission.name.replace(":", ".")
+        table = found.times.map(shown).assign(score=[f"{value:.4f}" for value in found.scores])
+        with replacing(workdir.root / f"calibration_{name}.csv") as temporary:
+            found.times.assign(score=found.scores).join(type(found.times)(found.points)).to_csv(temporary)
+        print(f"\n{submission.name}: steps of every point, whose scores are among each other\n{table.to_string()}")
+        if not max(found.scores):
+            print("no point met a target on every workload; times and then best values decide")
+        print(f"best: point {found.best}, {', '.join(f'{key} {value:.4g}' for key, value in best.items())}")
+        for key, one in (submission.space or {}).items():
+            if not one.at(0.05) <= best[key] <= one.at(0.95):
+                print(f"{key} is near the edge of its range, [{one.low:g}, {one.high:g}]")
+        path = workdir.root / f"calibrated_{name}.json"
+        write_json(path, [best])
+        print(path)
 
 
 def _begin(workdir: Workdir, given: argparse.Namespace, arguments: Sequence[str]) -> None:
@@ -287,6 +251,9 @@ def run(given: argparse.Namespace, arguments: Sequence[str]) -> int:
         except PreemptedError:
             print("stopped; the same command goes on after the last workload that was finished")
             return STOPPED
+        if given.calibrate is not None:
+            write_calibrations(plan, workdir, records)
+            return OK
         write_tables(plan, workdir, records)
     print(f"\n{workdir.root / 'scores.csv'}")
     return OK

@@ -16,8 +16,12 @@ RATE = "learning_rate"
 COMPLEMENT = "one_minus_"
 """Prefix of a hyperparameter that is searched by what is left of it to 1, as decays of moments are."""
 
+END_SHARE = "end_share"
+"""The rate at the end over that of the peak, which a trial may search as if it were a hyperparameter of its row."""
+
 WARMUP_SHARE = 0.05
-"""Of the updates; after it the rate falls to 0 by a cosine at ``step_hint``, or stays where the row adapts it."""
+"""Of the updates; after it the rate falls by a cosine, to 0 at ``step_hint`` or to its ``END_SHARE`` of the peak, or
+stays where the row keeps it."""
 
 _CONSTANT = {"hypergradient", "plateau", "schedule_free_adamw", "schedule_free_sgd"}
 
@@ -63,8 +67,8 @@ def row(
     Args:
         name: of the row.
         label: the submission's name; ``None``: the row's.
-        space: ranges of ``learning_rate`` and of the row's hyperparameters, one that is searched by what is left of it
-            to 1 as ``one_minus_<hyperparameter>``.
+        space: ranges of ``learning_rate``, of ``end_share`` and of the row's hyperparameters, one that is searched by
+            what is left of it to 1 as ``one_minus_<hyperparameter>``.
         points: points to draw from instead; with neither: the row's own space.
         **fixed: hyperparameters that all trials share.
 
@@ -87,11 +91,11 @@ def row(
         given = {**found.defaults, **fixed}
         for key, value in hyperparameters.items():
             given[key.removeprefix(COMPLEMENT)] = 1 - value if key.startswith(COMPLEMENT) else value
-        peak, warmup = given.pop(RATE), int(WARMUP_SHARE * step_hint)
+        peak, warmup, end_share = given.pop(RATE), int(WARMUP_SHARE * step_hint), given.pop(END_SHARE, 0.0)
         if name in _CONSTANT:
             schedule = Constant(peak, warmup_steps=warmup, warmup_style="skip_zero")
         else:
-            schedule = Cosine(peak, step_hint, warmup_steps=warmup, warmup_style="skip_zero")
+            schedule = Cosine(peak, step_hint, warmup_steps=warmup, warmup_style="skip_zero", end=end_share * peak)
         return found.build(schedule, **given)
 
     origin = {"row": name, "hyperparameters": {**found.defaults, **fixed}}
@@ -104,7 +108,7 @@ def _check_names(name: str, found: Optimizer, searched: Iterable[str], fixed: Ma
     Raises:
         ValueError: one is not.
     """
-    known = {RATE, *found.defaults}
+    known = {RATE, *found.defaults} if name in _CONSTANT else {RATE, END_SHARE, *found.defaults}
     seen = set(fixed)
     for key in fixed:
         if key not in known:
@@ -112,7 +116,7 @@ def _check_names(name: str, found: Optimizer, searched: Iterable[str], fixed: Ma
     for key in searched:
         plain = key.removeprefix(COMPLEMENT)
         if plain not in known or not isinstance(found.defaults.get(plain, 0.0), float):
-            numbers = [RATE, *(k for k, value in found.defaults.items() if isinstance(value, float))]
+            numbers = sorted(k for k in known if isinstance(found.defaults.get(k, 0.0), float))
             rule = f"{one_of(numbers, plain)} or {COMPLEMENT} and one of these"
             raise ValueError(f"a hyperparameter of {name} that is searched must be {rule}, got {key!r}")
         if plain in seen:
@@ -137,7 +141,8 @@ def _check_value(name: str, found: Optimizer, key: str, value: Any) -> None:
         if type(value) is not bool:
             raise ValueError(f"{plain} of {name} must be True or False, got {value!r}")
         return
-    low, high = (math.ulp(0.0), math.inf) if plain == RATE else found.bounds.get(plain, (-math.inf, math.inf))
+    outside = {RATE: (math.ulp(0.0), math.inf), END_SHARE: (0.0, math.nextafter(1.0, 2.0))}
+    low, high = {**found.bounds, **outside}.get(plain, (-math.inf, math.inf))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     number = 1 - value if is_number and key != plain else value
     if not is_number or not low <= number < high:

@@ -54,6 +54,22 @@ def test_a_row_is_its_optimizer_under_a_warmup_and_a_cosine():
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
 
 
+def test_a_trial_may_say_how_far_its_rate_falls():
+    point = {"learning_rate": 0.3, "end_share": 0.25}
+    schedule = Cosine(0.3, 40, warmup_steps=2, warmup_style="skip_zero", end=0.075)
+    expected = TABLE["sgd"].build(schedule)
+    for a, b in zip(
+        jax.tree.leaves(updated(row("sgd", points=[point]).make_transform(point, 40))),
+        jax.tree.leaves(updated(expected)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+    with pytest.raises(ValueError, match=r"end_share of sgd must be a number in \[0, 1\), got 1.5"):
+        row("sgd", points=[{**point, "end_share": 1.5}])
+    with pytest.raises(ValueError, match=r"searched must be one of .*, got 'end_share'"):
+        row("schedule_free_sgd", points=[point])
+
+
 def test_a_row_that_averages_keeps_its_rate_and_is_evaluated_at_its_average():
     found = row("schedule_free_sgd", points=[{"learning_rate": 0.1}])
     assert found.eval_params is averaged_params

@@ -135,6 +135,29 @@ def test_seconds_are_measured_of_what_was_trained_without(finished, command, mon
     assert "seconds" in capsys.readouterr().out
 
 
+def test_the_calibrated_point_is_what_space_reads(tmp_path, capsys):
+    """Nothing is trained twice, and the best of the points meets the targets again when it is scored."""
+    first = ["--submission=adam", "--preset=smoke", "--calibrate=4", f"--workdir={tmp_path / 'calibration'}"]
+    assert main(first) == 0
+    printed = capsys.readouterr().out
+    assert "best: point 2, learning_rate 0.03928" in printed
+    table = pd.read_csv(tmp_path / "calibration/calibration_adam.csv", index_col=0)
+    assert table["score"].idxmax() == 2
+    assert main(first) == 0
+    assert "adam on" not in capsys.readouterr().out
+    space = tmp_path / "calibration/calibrated_adam.json"
+    assert json.loads(space.read_text()) == [{"learning_rate": pytest.approx(table.loc[2, "learning_rate"])}]
+    second = [
+        "--submission=adam",
+        "--preset=smoke",
+        f"--space={space}",
+        "--ruleset=self",
+        f"--workdir={tmp_path / 'x'}",
+    ]
+    assert main(second) == 0
+    assert pd.read_csv(tmp_path / "x/times.csv", index_col=0).notna().all(axis=None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -153,6 +176,8 @@ def test_seconds_are_measured_of_what_was_trained_without(finished, command, mon
         ),
         (["--submission=adam", "--space={own}/none.json"], "space must be a readable JSON file, got .*"),
         (["--submission=adam", "--targets={own}/space.json"], "targets must be a file that this command wrote, got .*"),
+        (["--submission=adam", "--calibrate=0"], "points must be a positive int, got 0"),
+        (["--submission=adam", "--calibrate=2", "--ruleset=self"], "calibrate must be left out with .*"),
         (["--submission=adam", "--seed=-1"], "seed must be an int from 0 on .*, got -1"),
         (["--submission=my_optimizer:make", "--preset=smoke"], r"space must name 'rate', which .* asks for, got \[\]"),
     ],
