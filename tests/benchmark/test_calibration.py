@@ -29,7 +29,7 @@ def test_the_point_that_serves_all_workloads_is_best_and_not_the_fastest_on_one(
 
 
 def test_where_scores_are_the_same_times_decide():
-    """Either is alone in meeting one target: a half each. The first needs 50 and the budget of 100, the other 10 and it."""
+    """Either meets one target alone: a half each. The first needs 50 and the budget of 100, the other 10 and that."""
     steps = {"a": (50, None), "b": (None, 10)}
     found = calibration({name: [record(i, n) for i, n in enumerate(own)] for name, own in steps.items()})
     assert found.scores == pytest.approx([0.5, 0.5])

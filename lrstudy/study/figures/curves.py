@@ -32,11 +32,13 @@ def rate_and_metric(
     figure, axes = panels(2, 1, height=2.2)
     top, bottom = axes[0, 0], axes[1, 0]
     top.sharex(bottom)
-    for (label, records), colour in zip(series.items(), COLOURS * len(series), strict=False):
+    for place, (label, records) in enumerate(series.items()):
+        # Once the colours are spent they come again, dashed.
+        colour, dashed = COLOURS[place % len(COLOURS)], place >= len(COLOURS)
         rates = records.curves("learning_rate")
-        top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3)
+        top.plot(rates.index, rates.iloc[:, 0], color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
         curves = records.curves(metric)
-        band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour)
+        band(bottom, curves.index.to_numpy(), curves.to_numpy(), label, colour, dashed)
         seeds = max(seeds, curves.shape[1])
         later = curves[curves.index >= FIRST_SHOWN * curves.index.max()].to_numpy()
         highest = max([highest, *later[np.isfinite(later)]])
