@@ -1,5 +1,8 @@
 """Who takes part in the study of learning-rate-free methods, at which defaults, and where calibration looks."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from lrstudy.benchmark.rows import COMPLEMENT, END_SHARE, RATE, row
 from lrstudy.benchmark.space import Range, Space
 from lrstudy.benchmark.submission import Submission
@@ -10,7 +13,7 @@ FREE = ("cocob", "dadapt_adamw", "dog", "dowg", "mechanic", "momo", "momo_adam",
 DEFAULT_RATE = {**dict.fromkeys(FREE, 1.0), "momo_adam": 1e-2, BASELINE: 1e-3}
 """As published: the factor on what is estimated, the most that MoMo-Adam may take, Adam's own rate."""
 
-_RULE = {BASELINE: {"rule": "algoperf"}}
+_RULE: Mapping[str, Mapping[str, Any]] = {BASELINE: {"rule": "algoperf"}}
 _RATES = Range(1e-3, 0.1)
 _RANGES = {
     "b1": Range(0.02, 0.5),
@@ -30,7 +33,7 @@ def default(name: str) -> Submission:
 
 def searched(name: str) -> Submission:
     """A method whose hyperparameters are searched: all but the rate, which NAdamW alone has to find."""
-    fixed = dict(_RULE.get(name, {}))
+    fixed: dict[str, Any] = dict(_RULE.get(name, {}))
     space = space_of(name)
     if RATE not in space:
         fixed[RATE] = DEFAULT_RATE[name]

@@ -78,7 +78,8 @@ def calibration(records: Mapping[str, Sequence[Record]]) -> Calibration:
     )
     budgets = {name: float(own[0]["budget"]) for name, own in records.items()}
     scores = score(times)
-    faster = {place: speedup(times, place, 0, budgets=budgets) for place in times.index}
+    named = times.set_axis(times.index.map(str))
+    faster = {place: speedup(named, str(place), "0", budgets=budgets) for place in times.index}
     ranks = np.mean([_ranks(own) for own in records.values()], axis=0)
     best = max(times.index, key=lambda place: (scores[place], faster[place], -ranks[place]))
     return Calibration(points, times, [scores[place] for place in times.index], int(best))
