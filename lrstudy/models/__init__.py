@@ -7,11 +7,18 @@ Adding a model is one new file and one row of ``TABLE``. The fields that a task 
 
 import flax.linen as nn
 
+from lrstudy.models.bias_free import BiasFreeMLP
 from lrstudy.models.convnet import ConvNet
 from lrstudy.models.mlp import MLP
 from lrstudy.models.resnet import ResNet
 from lrstudy.models.transformer import Transformer
 
-TABLE: dict[str, type[nn.Module]] = {"convnet": ConvNet, "mlp": MLP, "resnet": ResNet, "transformer": Transformer}
+TABLE: dict[str, type[nn.Module]] = {
+    "bias_free_mlp": BiasFreeMLP,
+    "convnet": ConvNet,
+    "mlp": MLP,
+    "resnet": ResNet,
+    "transformer": Transformer,
+}
 
-__all__ = ["MLP", "TABLE", "ConvNet", "ResNet", "Transformer"]
+__all__ = ["MLP", "TABLE", "BiasFreeMLP", "ConvNet", "ResNet", "Transformer"]

@@ -41,10 +41,10 @@ from lrstudy.optimizers.separable import (
     normalized_logistic_gd,
 )
 from lrstudy.optimizers.sharpness_aware import mesa_loss, sam_step, trajectory_loss
-from lrstudy.optimizers.stablemax import log_stablemax, stablemax_cross_entropy
 from lrstudy.optimizers.table import TABLE
 from lrstudy.optimizers.tract import tract_linear
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
+from lrstudy.stablemax import log_stablemax, stablemax_cross_entropy
 
 __all__ = [
     "TABLE",

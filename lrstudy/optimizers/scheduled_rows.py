@@ -25,6 +25,7 @@ from lrstudy.optimizers.lion import lion_direction
 from lrstudy.optimizers.muon import muon_direction
 from lrstudy.optimizers.nadamw import RULES, nadam_direction
 from lrstudy.optimizers.normalized import project_to_norm
+from lrstudy.optimizers.orthogonal import orthogonal_gradient
 from lrstudy.optimizers.row import ALONG, ALONG_BOUNDS, MOMENTS, POSITIVE, Optimizer, always, inner_family
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
@@ -142,6 +143,13 @@ def _nap(
 ) -> optax.GradientTransformation:
     free = stepped(wrapped(direction(inner, **numbers), around), learning_rate)
     return with_float32_state(optax.chain(free, project_to_norm()))
+
+
+def _perp_adamw(
+    learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **numbers: Number
+) -> optax.GradientTransformation:
+    across = optax.chain(orthogonal_gradient(), optax.scale_by_adam(**numbers))
+    return with_float32_state(stepped(wrapped(across, around), learning_rate, weight_decay))
 
 
 def _schedule_free_sgd(
@@ -311,6 +319,13 @@ ROWS: dict[str, Optimizer] = {
         choices={"inner": DIRECTIONS},
         family_of=inner_family,
         paper="Lyle et al. 2024, arXiv 2407.01800",
+    ),
+    "perp_adamw": Optimizer(
+        build=_perp_adamw,
+        defaults={"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
+        bounds={**MOMENTS, "weight_decay": POSITIVE},
+        family_of=always("adam"),
+        paper="Prieto et al. 2025, arXiv 2501.04697",
     ),
     "schedule_free_adamw": Optimizer(
         build=_schedule_free_adamw,

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from lrstudy.optimizers import orthogonal_gradient
+from lrstudy.optimizers import TABLE, orthogonal_gradient
 from tests.optimizers.promises import check_promises, tree, unstacked
 
 W = jnp.float32([[1, 2], [3, 4]])
@@ -84,6 +85,18 @@ def test_settings():
 
 def test_promises():
     check_promises(orthogonal_gradient, {"eps": 1e-30, "rtol": 1e-6})
+
+
+def test_the_row_is_adam_of_gradients_across_the_weights():
+    settings = {"b1": 0.8, "b2": 0.9, "eps": 0.1}
+    row = TABLE["perp_adamw"].build(0.1, **settings, weight_decay=0.0)
+    plain = optax.adam(0.1, **settings)
+    expected, _ = plain.update({"kernel": projected(G, W)}, plain.init({"kernel": W}))
+    found, _ = jax.jit(row.update)({"kernel": G}, row.init({"kernel": W}), {"kernel": W})
+    # Steps of at most a tenth, a few roundings.
+    np.testing.assert_allclose(found["kernel"], expected["kernel"], rtol=0, atol=0.1 * 6e-8 * 10)
+    along, _ = jax.jit(row.update)({"kernel": W}, row.init({"kernel": W}), {"kernel": W})
+    np.testing.assert_array_equal(along["kernel"], 0)
 
 
 def test_parameters_are_needed():

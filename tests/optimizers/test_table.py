@@ -258,8 +258,8 @@ def test_lars_is_momentum_of_steps_with_a_ratio_of_their_own(nesterov):
 FAMILIES = {
     "adafactor": {"adafactor", "lamb", "lars"},
     "adam": {
-        "adam", "adamw", "ademamix", "cocob", "dadapt_adamw", "galore", "mechanic", "momo_adam", "nadamw", "prodigy",
-        "schedule_free_adamw",
+        "adam", "adamw", "ademamix", "cocob", "dadapt_adamw", "galore", "mechanic", "momo_adam", "nadamw",
+        "perp_adamw", "prodigy", "schedule_free_adamw",
     },
     "lion": {"lion", "signum"},
     "muon": {"muon"},

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrstudy.optimizers import log_stablemax, stablemax_cross_entropy
+from lrstudy.stablemax import log_stablemax, stablemax_cross_entropy
 
 LOGITS = [[2.0, -1.0, 0.0], [-3.0, 0.5, 10.0]]
 LABELS = [0, 1]
