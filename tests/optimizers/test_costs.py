@@ -41,6 +41,7 @@ LIMITS = {
     "muon": (2.494, 199.6),
     "nadamw": (0.0, 44.0),
     "nap": (0.998, 32.0),
+    "perp_adamw": (0.998, 72.0),
     "plateau": (0.0, 12.01),
     "prodigy": (0.003, 68.1),
     "schedule_free_adamw": (0.0, 56.0),
