@@ -38,7 +38,7 @@ def lamb_direction(*, b1: Number, b2: Number, eps: Number, weight_decay: Number)
     def update(updates: Any, state: tuple[Any, Any], params: Any = None) -> tuple[Any, tuple[Any, Any]]:
         moments: Any
         found: Any
-        _, moments = adam.update(updates, state[0], params)
+        steps, moments = adam.update(updates, state[0], params)
         first, second = (1 - decay**moments.count for decay in (b1, b2))
         root = jnp.sqrt(second)
         plain = jax.tree.map(lambda m, v: m * (root / first) / (jnp.sqrt(v) + eps * root), moments.mu, moments.nu)
@@ -50,7 +50,7 @@ def lamb_direction(*, b1: Number, b2: Number, eps: Number, weight_decay: Number)
             ratio = jnp.reshape(ratio, ratio.shape + (1,) * (m.ndim - ratio.ndim))
             return m * (ratio / first) / (jnp.sqrt(v / second) + eps) + ratio * weight_decay * weights
 
-        args = (found.ratio, plain, moments.mu, moments.nu, params)
+        args = (found.ratio, steps, moments.mu, moments.nu, params)
         return jax.tree.map(scaled, *args, is_leaf=lambda node: node is None), (moments, found)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
