@@ -12,7 +12,7 @@ import lrstudy
 ROOT = Path(lrstudy.__file__).parent
 LEAVES = {"schedules", "optimizers", "parametrization", "models", "tasks", "curvature", "laws"}
 # A room may use itself, the schedules' types, the neutral modules and what is named here.
-NEUTRAL = {"pytrees", "feedback", "stablemax"}
+NEUTRAL = {"pytrees", "feedback", "ghosts", "stablemax"}
 MAY_USE = {
     **{room: set() for room in LEAVES},
     **{module: set() for module in NEUTRAL},

@@ -7,6 +7,7 @@ Adding a model is one new file and one row of ``TABLE``. The fields that a task 
 
 import flax.linen as nn
 
+from lrstudy.models.batch_norm import BatchNormMLP
 from lrstudy.models.bias_free import BiasFreeMLP
 from lrstudy.models.convnet import ConvNet
 from lrstudy.models.mlp import MLP
@@ -14,6 +15,7 @@ from lrstudy.models.resnet import ResNet
 from lrstudy.models.transformer import Transformer
 
 TABLE: dict[str, type[nn.Module]] = {
+    "batch_norm_mlp": BatchNormMLP,
     "bias_free_mlp": BiasFreeMLP,
     "convnet": ConvNet,
     "mlp": MLP,
@@ -21,4 +23,4 @@ TABLE: dict[str, type[nn.Module]] = {
     "transformer": Transformer,
 }
 
-__all__ = ["MLP", "TABLE", "BiasFreeMLP", "ConvNet", "ResNet", "Transformer"]
+__all__ = ["MLP", "TABLE", "BatchNormMLP", "BiasFreeMLP", "ConvNet", "ResNet", "Transformer"]

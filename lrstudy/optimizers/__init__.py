@@ -1,6 +1,7 @@
 """Transforms that optax lacks, and the table of the optimizers that a configuration can name."""
 
 from lrstudy.feedback import effective_lr
+from lrstudy.ghosts import ghost_normalised
 from lrstudy.optimizers.allora import allora_linear
 from lrstudy.optimizers.classp import classp
 from lrstudy.optimizers.cocob import cocob
@@ -12,7 +13,7 @@ from lrstudy.optimizers.fedhyper import fedhyper
 from lrstudy.optimizers.finite_guard import finite_guard
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.frugal import frugal
-from lrstudy.optimizers.ghost_batch_norm import adapted_regime, ghost_normalised, running_statistics
+from lrstudy.optimizers.ghost_batch_norm import adapted_regime, running_statistics
 from lrstudy.optimizers.gns_newton import gns_newton
 from lrstudy.optimizers.hypergradient import hypergradient
 from lrstudy.optimizers.lisa import lisa

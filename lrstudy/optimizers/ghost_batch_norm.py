@@ -1,6 +1,7 @@
-"""Large batches that train like small ones: ghost batch norm and regime adaptation (Hoffer et al. 2017).
+"""Large batches that train like small ones: ghosts' running statistics and regime adaptation (Hoffer et al. 2017).
 
 The formulas are those of arXiv 1705.08741; constants of its experiments were not checked and are left to the caller.
+Ghosts themselves are in `lrstudy.ghosts`.
 """
 
 from typing import NamedTuple
@@ -13,46 +14,6 @@ from lrstudy.optimizers.directions import Number
 
 ORDERS = ("formula", "sequential")
 """How the statistics of the ghosts of one batch enter the running ones."""
-
-
-class GhostBatch(NamedTuple):
-    """A batch that was normalised ghost by ghost.
-
-    Attributes:
-        outputs: of the shape of the inputs.
-        mean: of every ghost.
-        variance: of every ghost, divided by its number of values.
-    """
-
-    outputs: Float[Array, "batch *space features"]
-    mean: Float[Array, "ghosts features"]
-    variance: Float[Array, "ghosts features"]
-
-
-def ghost_normalised(
-    inputs: Float[Array, "batch *space features"], ghost_size: int, *, eps: Number = 1e-5
-) -> GhostBatch:
-    """Normalises every ghost, successive examples of the batch, by its own statistics.
-
-    Args:
-        inputs: examples first, features last; axes between are averaged over too.
-        ghost_size: examples in a ghost, the small batch whose noise is wanted.
-        eps: added to a variance.
-
-    Returns:
-        Outputs of mean 0 and variance 1 in every ghost, without gain and bias, and the statistics.
-
-    Raises:
-        ValueError: the batch is not made of ghosts of that size.
-    """
-    batch, features = inputs.shape[0], inputs.shape[-1]
-    if not isinstance(ghost_size, int) or ghost_size < 1 or batch % ghost_size:
-        raise ValueError(f"ghost_size must be a divisor of the batch ({batch}), got {ghost_size!r}")
-    ghosts = inputs.reshape(batch // ghost_size, -1, features)
-    mean = jnp.mean(ghosts, axis=1, keepdims=True)
-    variance = jnp.var(ghosts, axis=1, keepdims=True)
-    outputs = (ghosts - mean) / jnp.sqrt(variance + eps)
-    return GhostBatch(outputs.reshape(inputs.shape), mean[:, 0], variance[:, 0])
 
 
 def running_statistics(

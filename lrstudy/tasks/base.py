@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from lrstudy import pytrees
+from lrstudy.ghosts import STATISTICS
 
 Params = Any
 Batch = Any
@@ -138,15 +139,33 @@ class Task:
         """Scalars of the parameters alone: the same data at every call."""
         raise NotImplementedError
 
-    def apply(self, params: Params, inputs: Array) -> Array:
+    def apply(self, params: Params, inputs: Array, statistics: Mapping[str, Any] | None = None) -> Array:
         """The model's outputs.
+
+        Args:
+            params: parameters.
+            inputs: of the model.
+            statistics: what ``statistics`` found, for an evaluation; ``None``: those of the inputs themselves.
 
         Raises:
             ValueError: the task was built without a model.
         """
         if self.model is None:
             raise ValueError(f"{type(self).__name__}: model must be given, got None")
-        return self.model.apply({"params": params}, inputs)
+        return self.model.apply({"params": params, **(statistics or {})}, inputs)
+
+    def statistics(self, params: Params, inputs: Array) -> Mapping[str, Any]:
+        """What the model is to be evaluated with beside its parameters: batch norms' statistics over these inputs.
+
+        Of a model without batch norm it is empty, and a compiled program does not compute its outputs.
+
+        Raises:
+            ValueError: the task was built without a model.
+        """
+        if self.model is None:
+            raise ValueError(f"{type(self).__name__}: model must be given, got None")
+        _, kept = self.model.apply({"params": params}, inputs, mutable=[STATISTICS])
+        return kept
 
     def init_model(self, key: Key[Array, ""], inputs: Array) -> Params:
         """The model's initial parameters for inputs of this shape."""

@@ -69,7 +69,7 @@ class Digits(Task):
         standardised: pixels of mean 0 and deviation 1 over all images, and not in [0, 1].
     """
 
-    model_names = ("mlp", "convnet", "resnet")
+    model_names = ("mlp", "convnet", "resnet", "batch_norm_mlp")
     objective = "validation_loss"
 
     batch_size: int = 64
@@ -111,8 +111,11 @@ class Digits(Task):
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels)), {}
 
     def evaluate(self, params: Params, data: Data) -> Metrics:
-        """Cross-entropy (nats) and accuracy over the 360 validation examples."""
-        logits = self.apply(params, data["validation_pixels"])
+        """Cross-entropy (nats) and accuracy over the 360 validation examples.
+
+        Batch norms have the statistics of the 1437 training examples.
+        """
+        logits = self.apply(params, data["validation_pixels"], self.statistics(params, data["train_pixels"]))
         labels = data["validation_labels"]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return {
