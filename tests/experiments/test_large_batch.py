@@ -13,6 +13,7 @@ from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import StudyError
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records
+from tests.experiments.slow import takes_minutes
 from tests.experiments.smoke import smoke_run
 
 BATCHES, EPOCHS, POINTS, SEEDS = (32, 128, 1437), 30, 7, (1, 2, 3)
@@ -168,6 +169,17 @@ def test_shares_of_the_gap(regime):
     assert measures.difference(arms.WHOLE, arms.REGIME)(regime).value == pytest.approx(0.15)
 
 
+def test_claims_and_figures_need_no_more_than_these_records(rules, regime):
+    both = records_of([*rules.runs.to_dict("records"), *regime.runs.to_dict("records")])
+    assert {claim.measure(both).n for claim in claims.CLAIMS} == {len(SEEDS)}
+    for figure in study.EXPERIMENT.figures:
+        drawn = figure.draw(both)
+        assert all(axis.get_xlabel() for axis in drawn.axes), figure.name
+    for table in study.EXPERIMENT.tables:
+        assert len(table.compute(both)) > 0, table.name
+
+
+@takes_minutes
 def test_smoke(tmp_path):
     entries = smoke_run(study.EXPERIMENT, tmp_path)
     assert {entry["n"] for entry in entries.values()} == {2}
