@@ -1,6 +1,7 @@
 """The figures of the study of large batches, each drawn from records alone."""
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ def batches(records: Records) -> "Figure":
             band(axis, np.asarray(sizes), samples, _LABELS[rule], colour, dashed=rule == arms.TUNED)
         base = table.loc[(name, arms.TUNED, arms.REFERENCE)].mean()
         axis.axhline(base + measures.MARGIN, color="black", linewidth=0.8, linestyle=":")
-        axis.set(xscale="log", yscale="log", xlabel="batch (examples)", ylim=(0.004, 1.2 * measures.UNTRAINED))
+        axis.set(xscale="log", yscale="log", xlabel="batch (examples)", ylim=(0.006, 1.2 * measures.UNTRAINED))
         axis.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
         axis.minorticks_off()
         axis.set_title(method.label, fontsize=9, loc="left")
@@ -73,29 +74,26 @@ def regime(records: Records) -> "Figure":
     samples = [measures.arm_losses(records, arm) for arm in names]
     intervals = [mean_interval(own) for own in samples]
     _horizontal(axes[0, 0], [ARMS[arm] for arm in names], intervals, samples)
-    axes[0, 0].set(xscale="log", xlabel="validation loss (nats)")
+    axes[0, 0].set(xlim=(0, None), xlabel="validation loss (nats)")
     axes[0, 0].axhline(len(LADDER) - 0.5, color="0.6", linewidth=0.6)
     steps = list(itertools.pairwise(LADDER[1:]))
     steps += [(arms.ROOT, arms.WHOLE), (arms.LARGE, arms.BEST), (arms.BEST, arms.BEST_GHOSTS)]
-    labels = ["root of the batch", "then ghosts", "then as many updates", "root, then as many updates", "own rate"]
+    labels = ["root of the batch", "then ghosts", "then as many updates", "as many updates after root", "own rate"]
     shares = [measures.closed(first, second)(records) for first, second in steps]
-    _horizontal(axes[0, 1], [*labels, "own rate, then ghosts"], shares, None)
+    _horizontal(axes[0, 1], [*labels, "own rate, then ghosts"], shares)
     axes[0, 1].axvline(0, color="black", linewidth=0.8)
     axes[0, 1].set_xlabel("share of the gap that is closed")
     return figure
 
 
 def _horizontal(
-    axis: "Axes", labels: list[str], found: "list[measures.Measurement]", samples: list[np.ndarray] | None
+    axis: "Axes", labels: list[str], found: "list[measures.Measurement]", samples: Sequence[np.ndarray] = ()
 ) -> None:
     """Means with intervals, one a line, the first on top."""
     places = np.arange(len(found))
     values, low, high = (np.asarray([getattr(one, name) for one in found]) for name in ("value", "low", "high"))
-    if samples is not None:
-        # An interval of positive losses that reaches below zero has no end on a logarithmic axis.
-        low = np.maximum(low, min(float(own.min()) for own in samples))
-        for place, own in zip(places, samples, strict=True):
-            axis.plot(own, np.full(len(own), place), ".", color="0.6", markersize=4)
+    for place, own in zip(places, samples, strict=False):
+        axis.plot(own, np.full(len(own), place), ".", color="0.6", markersize=4)
     style = {"fmt": "o", "color": COLOURS[0], "markersize": 4, "capsize": 3}
     axis.errorbar(values, places, xerr=[np.maximum(values - low, 0), np.maximum(high - values, 0)], **style)
     axis.set_yticks(places, labels, fontsize=8)
