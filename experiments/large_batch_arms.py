@@ -116,11 +116,26 @@ def tuned(records: Records) -> dict[tuple[str, int], Best]:
     return {(str(method), int(batch)): best_of(own) for (method, batch), own in groups}
 
 
+def _found(found: "Mapping[Any, Best]", key: Any) -> Best:
+    """The best of a setting that the others are scaled from or compared with.
+
+    Raises:
+        StudyError: it was not searched, because a user asked for others.
+    """
+    if key not in found:
+        raise StudyError(f"tuning must search {key}, got {list(found)}")
+    return found[key]
+
+
 def peaks_by_rule(found: Mapping[tuple[str, int], Best]) -> dict[tuple[str, str, int], float]:
-    """(method, rule, batch) to the peak."""
+    """(method, rule, batch) to the peak.
+
+    Raises:
+        StudyError: a method was not tuned at the reference batch.
+    """
     peaks = {}
     for (method, batch), own in found.items():
-        base = found[method, REFERENCE].peak
+        base = _found(found, (method, REFERENCE)).peak
         scaled = {rule: lr_from_batch(base, batch, REFERENCE, rule=rule) for rule in (LINEAR, SQRT)}
         for rule, peak in {KEPT: base, **scaled, TUNED: own.peak}.items():
             peaks[method, rule, batch] = peak
@@ -195,9 +210,13 @@ def regime_tuned(records: Records) -> dict[tuple[int, int], Best]:
 
 
 def regime_arms(records: Records, large: int, epochs: float) -> dict[str, Arm]:
-    """The arms, with the rates that tuning found."""
+    """The arms, with the rates that tuning found.
+
+    Raises:
+        StudyError: one of the three settings was not tuned.
+    """
     found = regime_tuned(records)
-    rate = found[REFERENCE, 0].peak
+    rate = _found(found, (REFERENCE, 0)).peak
     adapted = adapted_regime(rate, epochs, batch=large, reference_batch=REFERENCE)
     return {
         SMALL: Arm(REFERENCE, 0, rate, epochs),
@@ -206,6 +225,6 @@ def regime_arms(records: Records, large: int, epochs: float) -> dict[str, Arm]:
         GHOSTS: Arm(large, REFERENCE, adapted.learning_rate, epochs),
         REGIME: Arm(large, REFERENCE, adapted.learning_rate, adapted.epochs),
         WHOLE: Arm(large, 0, adapted.learning_rate, adapted.epochs),
-        BEST: Arm(large, 0, found[large, 0].peak, epochs),
-        BEST_GHOSTS: Arm(large, REFERENCE, found[large, REFERENCE].peak, epochs),
+        BEST: Arm(large, 0, _found(found, (large, 0)).peak, epochs),
+        BEST_GHOSTS: Arm(large, REFERENCE, _found(found, (large, REFERENCE)).peak, epochs),
     }

@@ -161,6 +161,14 @@ def test_arms_are_the_ingredients_one_after_the_other(regime):
     np.testing.assert_allclose(found["rate"][:4] / 0.08, [1, 1, 2**0.5, 2**0.5], rtol=1e-9)
 
 
+def test_searches_without_what_the_rest_is_compared_with_are_refused(rules, regime):
+    found = arms.tuned(rules)
+    with pytest.raises(StudyError, match=r"^tuning must search \('adamw', 32\), got \[\('adamw', 128\)\]$"):
+        arms.peaks_by_rule({("adamw", 128): found["adamw", 128]})
+    with pytest.raises(StudyError, match=r"^tuning must search \(96, 0\), got"):
+        arms.regime_arms(regime, 96, 2)
+
+
 def test_shares_of_the_gap(regime):
     assert measures.gap(arms.LARGE)(regime).value == pytest.approx(0.4)
     steps = [(arms.LARGE, arms.ROOT), (arms.ROOT, arms.GHOSTS), (arms.GHOSTS, arms.REGIME), (arms.LARGE, arms.REGIME)]
