@@ -87,6 +87,19 @@ class Digits(Task):
         """Ten scores."""
         return {"outputs": CLASSES}
 
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing: the data are always the same.
+
+        Raises:
+            ValueError: the model normalises ghosts of a size of which a batch is not made.
+        """
+        module = getattr(self.model, "module", self.model)
+        ghost_size = getattr(module, "ghost_size", 0)
+        if ghost_size and self.batch_size % ghost_size:
+            rule = f"0 or a divisor of task.batch_size ({self.batch_size})"
+            raise ValueError(f"model.ghost_size must be {rule}, got {ghost_size!r}")
+        return {}
+
     def load(self) -> Data:
         """Both splits."""
         return standardised_splits() if self.standardised else splits()

@@ -1,5 +1,7 @@
 """Batch norm, ghost by ghost while training, and with the statistics of a data set in evaluation."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from lrstudy.ghosts import STATISTICS
 from lrstudy.models import MLP, BatchNormMLP
+from lrstudy.parametrization.model import Parametrized
 from lrstudy.tasks import Digits
 from tests.models import reference
 from tests.models.cases import randomized
@@ -121,6 +124,16 @@ def test_initial_norms_do_nothing_but_normalise_and_hidden_layers_have_no_bias()
     for layer in range(3):
         np.testing.assert_array_equal(params[f"norm_{layer}"]["scale"], 1)
         np.testing.assert_array_equal(params[f"norm_{layer}"]["bias"], 0)
+
+
+@pytest.mark.parametrize("wrap", [lambda module: module, lambda module: Parametrized(module, ())])
+def test_ghosts_that_do_not_make_up_a_batch_are_refused_before_anything_is_compiled(wrap):
+    task = Digits(model=wrap(BatchNormMLP(outputs=10, ghost_size=5)), batch_size=64)
+    with pytest.raises(
+        ValueError, match=r"^model\.ghost_size must be 0 or a divisor of task\.batch_size \(64\), got 5$"
+    ):
+        task.facts()
+    assert dataclasses.replace(task, batch_size=65).facts() == {}
 
 
 def test_what_cannot_be_is_refused():
