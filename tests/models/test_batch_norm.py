@@ -116,6 +116,19 @@ def test_statistics_of_a_model_without_batch_norm_are_none_and_change_nothing():
     np.testing.assert_array_equal(jax.jit(task.apply)(params, x, kept), jax.jit(task.apply)(params, x))
 
 
+def test_an_evaluation_passes_over_the_training_set_for_batch_norm_alone():
+    plain, normed = (Digits(model=row(outputs=10, width=8)) for row in (MLP, BatchNormMLP))
+    data = plain.load()
+
+    def work(task):
+        params = jax.eval_shape(task.init, jax.random.key(0))
+        return jax.jit(task.evaluate).lower(params, data).compile().cost_analysis()["flops"]
+
+    # Products and sums of 360 examples, and of 1437 more.
+    weights = 64 * 8 + 8 * 8 + 8 * 10
+    assert 360 * 2 * weights <= work(plain) < 1437 * 2 * weights <= work(normed)
+
+
 def test_initial_norms_do_nothing_but_normalise_and_hidden_layers_have_no_bias():
     model = BatchNormMLP(outputs=10, width=16, layers=3, ghost_size=32)
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 64)))["params"]
