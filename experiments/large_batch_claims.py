@@ -10,9 +10,9 @@ ways; the papers' directions are asked for all the same. Without clipping Nester
 
 Why claims fail, as far as the records say. 45 times the rate trains nothing, so a2, a4, a10 and a11 compare runs that
 learned nothing. From batch 32 to the full one the best rates of LAMB and LARS grow 13-fold, Adam's 3.4-fold, and the
-square root says 6.7: it is too low for LAMB, which a1 and a3 show. b1 fails because tuned Adam is as good as tuned LAMB,
-and b4 because LARS is ahead of Nesterov, whose momentum and warmup were not tuned. At batch 704 the rate of the square
-root is the best of the grid and still leaves the gap that c2 asks it to close.
+square root says 6.7: it is too low for LAMB, which a1 and a3 show. b1 fails because tuned Adam is as good as tuned
+LAMB, and b4 because LARS is ahead of Nesterov, whose momentum and warmup were not tuned. At batch 704 the rate of the
+square root is the best of the grid and still leaves the gap that c2 asks it to close.
 """
 
 from experiments import large_batch_arms as arms
