@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--axis", choices=("steps", "grad_evals", "seconds"), default="steps", help="default: steps")
     found.add_argument("--workloads", help="names by commas; default: all that have a target, held-out ones included")
     found.add_argument("--space", type=Path, help="JSON file with ranges or points, of the only submission without one")
-    found.add_argument("--gradients_per_step", type=int, help="of the last submission; default: its own, or 1")
+    found.add_argument("--gradients_per_step", type=float, help="of the last submission; default: its own, or 1")
     found.add_argument("--calibrate", type=int, help="points of its space to try on all workloads; default: score it")
     found.add_argument("--targets", type=Path, help="file of lrstudy.benchmark.targets; default: those that come along")
     found.add_argument("--seed", type=int, default=1601, help="of the first trial, the others follow it (%(default)s)")

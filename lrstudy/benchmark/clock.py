@@ -36,8 +36,8 @@ def time_on(axis: Axis, steps: float, submission: Submission, clock: Clock | Non
     """The time of a trial after so many updates; infinite for infinitely many.
 
     Args:
-        axis: ``steps``; ``grad_evals``, which an update that takes two gradients pays twice; ``seconds``, compilation
-            included and evaluations not.
+        axis: ``steps``; ``grad_evals``, which an update that takes two gradients pays twice, a product with the Hessian
+            being two; ``seconds``, compilation included and evaluations not.
         steps: updates.
         submission: that made them.
         clock: for ``seconds``.

@@ -20,7 +20,7 @@ def submission(
     *,
     space: Space | None = None,
     points: Sequence[Point] | None = None,
-    gradients_per_step: int | None = None,
+    gradients_per_step: float | None = None,
 ) -> Submission:
     """The submission of a name.
 

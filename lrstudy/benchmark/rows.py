@@ -40,9 +40,11 @@ _OWN_RATES = {
     "lars": Range(1.0, 100.0),
     "momo": Range(0.1, 10.0),
     "momo_adam": Range(1e-3, 0.1),
+    "sophia": Range(1e-3, 3e-2),
 }
 """Rows whose rate is no rate of their family: a factor on what they estimate, which is 1 as published; the most that
-MoMo's may be; of LARS a rate of tensors' own size, which its coefficient divides by a thousand."""
+MoMo's may be; of LARS a rate of tensors' own size, which its coefficient divides by a thousand; of Sophia lower rates
+than Adam's, since most entries of its first steps are as large as they may be."""
 
 # What the paper's baselines search beside the rate (Dahl et al. 2023, arXiv 2306.07179). Others search the rate alone:
 # five points do not fill more.
@@ -99,7 +101,8 @@ def row(
         return found.build(schedule, **given)
 
     origin = {"row": name, "hyperparameters": {**found.defaults, **fixed}}
-    return Submission(label or name, make_transform, space, points, found.eval_params, origin=origin)
+    gradients = found.gradients_of({**found.defaults, **fixed})
+    return Submission(label or name, make_transform, space, points, found.eval_params, gradients, origin)
 
 
 def _check_names(name: str, found: Optimizer, searched: Iterable[str], fixed: Mapping[str, Any]) -> None:

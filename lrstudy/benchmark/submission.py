@@ -1,6 +1,7 @@
 """What is scored: a rule that makes an optimizer from hyperparameters and a length, and where its trials look."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,11 +40,13 @@ class Submission:
     Attributes:
         name: in tables.
         make_transform: ``(hyperparameters, step_hint) -> optax transform``, rate and schedule included. The
-            hyperparameters may be traced: trials are lanes of one program. ``update`` is given the loss as ``value``.
+            hyperparameters may be traced: trials are lanes of one program. ``update`` is given the loss as ``value``,
+            and ``grad_fn`` and ``obj_fn`` as the training step gives them.
         space: ranges that trials are drawn from, the same for all workloads.
         points: hyperparameters to draw from instead, without replacement; with neither there is one trial a study.
         eval_params: ``(opt_state, params) ->`` the parameters that are evaluated.
-        gradients_per_step: gradients that one update takes, which is what it pays on that axis.
+        gradients_per_step: gradients that one update takes, which is what it pays on that axis; a mean where updates
+            differ.
         origin: what it was made from, as JSON holds it: results of another origin are another's.
     """
 
@@ -52,7 +55,7 @@ class Submission:
     space: Space | None = None
     points: Sequence[Point] | None = None
     eval_params: EvalParams = trained_params
-    gradients_per_step: int = 1
+    gradients_per_step: float = 1
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,8 +69,8 @@ class Submission:
             raise ValueError(f"name must be one that a folder can have, got {self.name!r}")
         if self.space is not None and self.points is not None:
             raise ValueError("points must be left out where a space is given, got both")
-        if self.gradients_per_step < 1:
-            raise ValueError(f"gradients_per_step must be a positive int, got {self.gradients_per_step!r}")
+        if not 1 <= self.gradients_per_step < math.inf:
+            raise ValueError(f"gradients_per_step must be a number of at least 1, got {self.gradients_per_step!r}")
         if self.points is None:
             return
         if not self.points:

@@ -41,7 +41,7 @@ from lrstudy.optimizers.separable import (
     normalized_batch_perceptron,
     normalized_logistic_gd,
 )
-from lrstudy.optimizers.sharpness_aware import mesa_loss, sam_step, trajectory_loss
+from lrstudy.optimizers.sharpness_aware import mesa_loss, sam, sam_step, trajectory_loss
 from lrstudy.optimizers.table import TABLE
 from lrstudy.optimizers.tract import tract_linear
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
@@ -90,6 +90,7 @@ __all__ = [
     "project_to_norm",
     "refactor_lowrank",
     "running_statistics",
+    "sam",
     "sam_step",
     "scale_by_trust_ratio",
     "schedule_free",

@@ -8,6 +8,7 @@ import optax
 
 from lrstudy.optimizers.directions import LearningRate, Number
 from lrstudy.optimizers.estimated import Moved, estimated, ratio
+from lrstudy.optimizers.extra_args import needing
 
 
 def momo(
@@ -42,7 +43,7 @@ def momo(
     def rate(moved: Moved) -> jax.Array:
         return ratio(moved.step, moved.after.exp_avg)
 
-    return estimated(method, rate, learning_rate, weight_decay=weight_decay)
+    return needing("momo", ("value",), estimated(method, rate, learning_rate, weight_decay=weight_decay))
 
 
 def momo_adam(
@@ -82,4 +83,4 @@ def momo_adam(
         along = jax.tree.map(lambda m, v: m / first / (eps + jnp.sqrt(v / second)), state.exp_avg, state.exp_avg_sq)
         return ratio(moved.step, along)
 
-    return estimated(method, rate, learning_rate, weight_decay=weight_decay)
+    return needing("momo_adam", ("value",), estimated(method, rate, learning_rate, weight_decay=weight_decay))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from lrstudy.feedback import AppliedRate
 from lrstudy.optimizers.directions import LearningRate, Number, rate_at
+from lrstudy.optimizers.extra_args import needing
 
 _HALF = 0.5
 
@@ -97,4 +98,5 @@ def plateau(
         )
         return jax.tree.map(lambda u: -rate * u, direction), new
 
-    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+    listening = optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+    return needing("plateau", ("value",), listening)

@@ -32,10 +32,11 @@ class Optimizer:
         defaults: every hyperparameter and its default. Numbers become lanes of a sweep, other values groups.
         family_of: all hyperparameters to the family that the optimizer is of; see ``family``.
         eval_params: ``(opt_state, params) -> params`` at which the loss is evaluated.
-        extra_args: names of the extra arguments that ``update`` needs.
+        extra_args: names of the extra arguments that ``update`` needs (``extra_args.MEANINGS``).
         paper: where the rule comes from.
         bounds: hyperparameter to the half-open interval ``[low, high)`` that it must be in.
         choices: hyperparameter to the names that it can be, for one that is a text.
+        gradients_of: all hyperparameters to the gradients that one update takes, the one it is given among them.
         scaled: whether there may be something ``around`` the direction, which is how a parametrization scales a row;
             the others have none, or estimate one rate from steps that are all scaled alike, and refuse it.
     """
@@ -49,6 +50,7 @@ class Optimizer:
     bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     scaled: bool = True
+    gradients_of: Callable[[Mapping[str, Any]], float] = lambda _: 1
 
     def family(self, hyperparameters: Mapping[str, Any]) -> str:
         """How the size of a step follows the gradient's, on which the transfer of rates over widths depends.

@@ -9,39 +9,65 @@ import optax
 from jaxtyping import Array, Float
 
 from lrstudy.optimizers.directions import Number
+from lrstudy.optimizers.extra_args import needing
 
 Step = Callable[[Any, optax.OptState, Any], tuple[Any, optax.OptState, Float[Array, ""]]]
 Logits = Float[Array, "*batch classes"]
 
 
-def sam_step(
-    loss: Callable[[Any, Any], Float[Array, ""]], tx: optax.GradientTransformation, rho: Number = 0.05
-) -> Step:
-    """A training step along the gradient at the worst place nearby (Foret et al. 2021, arXiv 2010.01412).
+def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> optax.GradientTransformationExtraArgs:
+    """An optimizer that steps along the gradient at the worst place nearby (Foret et al. 2021, arXiv 2010.01412).
 
     With g the gradient of the loss, the step is the optimizer's for the gradient at w + rho g / |g|, the norm being
     that of all tensors together; both gradients are of the same batch. Where g is zero it is the plain step.
 
-    ``optax.contrib.sam`` makes two updates of one step, so schedules and averages run at twice their pace. Here a step
-    is one update: it counts as one, and pays two gradients.
+    ``optax.contrib.sam`` makes two updates of one step, so schedules and averages run at twice their pace, unless it is
+    told to be opaque; then it divides a gradient of zeros by its norm. Here an update counts as one, and pays two
+    gradients.
 
     Args:
-        loss: ``(params, batch) -> loss``.
-        tx: the optimizer; its ``update`` is given ``value``, the loss before the step.
+        tx: the optimizer.
         rho: how far away the second gradient is taken; 0.05 in the paper. Parameters of 16 bits cannot tell places that
             are closer than their last bit.
 
     Returns:
+        A transform whose state is the optimizer's and whose ``update`` needs the parameters and ``grad_fn``,
+        ``(params, i) -> gradient`` of the same batch, i being 0.
+    """
+    inner = optax.with_extra_args_support(tx)
+
+    def update(
+        updates: Any, state: optax.OptState, params: Any = None, *, grad_fn: Callable[[Any, int], Any], **extra: Any
+    ) -> tuple[Any, optax.OptState]:
+        size = optax.tree.norm(jax.tree.map(_wide, updates))
+        length = jnp.where(size > 0, rho / jnp.where(size > 0, size, 1), 0)
+        uphill = jax.tree.map(lambda w, g: (_wide(w) + length * _wide(g)).astype(w.dtype), params, updates)
+        return inner.update(grad_fn(uphill, 0), state, params, grad_fn=grad_fn, **extra)
+
+    return needing("sam", ("grad_fn",), optax.GradientTransformationExtraArgs(inner.init, update))
+
+
+def sam_step(
+    loss: Callable[[Any, Any], Float[Array, ""]], tx: optax.GradientTransformation, rho: Number = 0.05
+) -> Step:
+    """A training step of ``sam``.
+
+    Args:
+        loss: ``(params, batch) -> loss``.
+        tx: the optimizer; its ``update`` is given ``value``, the loss before the step.
+        rho: how far away the second gradient is taken.
+
+    Returns:
         ``(params, state, batch) -> (params, state, loss)``, the loss at the parameters before the step.
     """
-    transform = optax.with_extra_args_support(tx)
+    transform = sam(tx, rho)
 
     def step(params: Any, state: optax.OptState, batch: Any) -> tuple[Any, optax.OptState, Float[Array, ""]]:
+        def grad_fn(at: Any, _: int) -> Any:
+            return jax.grad(loss)(at, batch)
+
         value, slope = jax.value_and_grad(loss)(params, batch)
-        size = optax.tree.norm(jax.tree.map(_wide, slope))
-        length = jnp.where(size > 0, rho / jnp.where(size > 0, size, 1), 0)
-        uphill = jax.tree.map(lambda w, g: (_wide(w) + length * _wide(g)).astype(w.dtype), params, slope)
-        updates, state = transform.update(jax.grad(loss)(uphill, batch), state, params, value=value)
+        updates, state = transform.update(slope, state, params, value=value, grad_fn=grad_fn)
         return optax.apply_updates(params, updates), state, value
 
     return step

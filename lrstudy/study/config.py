@@ -206,6 +206,7 @@ def resolve(config: RunConfig) -> Run:
         raise one_of(f"an argument of optimizer {config.optimizer.name}", min(unknown), known)
     optimizer = {**{k: a.default for k, a in known.items()}, **config.optimizer.arguments}
     _check_optimizer(config.optimizer.name, optimizer)
+    _check_clip(config)
     columns = {name: getattr(config, name) for name in PLAIN_FIELDS}
     columns |= choices.columns_of("schedule", config.schedule.name, schedule)
     if config.schedule_start:
@@ -273,6 +274,12 @@ def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
         if type(value) in (int, float) and not (math.isfinite(value) and low <= value < high):
             rule = "a finite number" if math.inf == -low == high else f"a finite number in [{low:g}, {high:g})"
             raise ConfigError(f"optimizer.{argument} must be {rule}, got {value!r}")
+
+
+def _check_clip(config: RunConfig) -> None:
+    if config.clip_norm is not None and "grad_fn" in optimizers.TABLE[config.optimizer.name].extra_args:
+        rule = f"none for {config.optimizer.name}, which steps along a gradient of its own that is not clipped"
+        raise ConfigError(f"clip_norm must be {rule}, got {config.clip_norm!r}")
 
 
 def _check_plain(config: RunConfig) -> None:

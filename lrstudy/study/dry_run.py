@@ -43,7 +43,7 @@ def cost_of(group: Group) -> Cost:
     transform = functools.partial(make_transform, run)
     lane = jax.eval_shape(functools.partial(init_lane, make_transform=transform), hparams)
     data = run.task.load()
-    step = make_gradient_step(run.task.gradient, transform)
+    step = make_gradient_step(run.task.gradient, transform, run.task.loss)
 
     def update(state: Any, data: Any) -> Any:
         batch = run.task.batch(data, jnp.int32(0), state.step)

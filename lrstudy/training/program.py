@@ -148,7 +148,7 @@ def make_program(
     """
 
     def program(lane: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
-        step = make_gradient_step(hparams.task.gradient, make_transform)
+        step = make_gradient_step(hparams.task.gradient, make_transform, hparams.task.loss)
         fresh = functools.partial(init_lane, hparams, make_transform, init_tracker)
         lane = jax.lax.cond(window.fresh, fresh, lambda: lane)
 

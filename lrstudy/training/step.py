@@ -38,20 +38,25 @@ def make_train_step(loss: Loss, make_transform: MakeTransform) -> Step:
         del opt_state
         return value_and_grad(params, batch)
 
-    return make_gradient_step(gradient, make_transform)
+    return make_gradient_step(gradient, make_transform, loss)
 
 
-def make_gradient_step(gradient: Gradient, make_transform: MakeTransform) -> Step:
+def make_gradient_step(gradient: Gradient, make_transform: MakeTransform, loss: Loss) -> Step:
     """Builds ``(state, batch, hparams) -> (state, metrics)``.
 
     ``hparams`` is a pytree of numbers that holds at most one schedule; the transform is made from it inside the step,
     so a changed number never recompiles and a stack of them is a batch of lanes. The step also takes ``record``, a
     boolean that may be traced: where it is false the norms, which read every tensor once more, are not computed and
-    all metrics but ``loss`` are zero. The transform's ``update`` is given the loss as the extra argument ``value``.
+    all metrics but ``loss`` are zero.
+
+    The transform's ``update`` is given the loss as the extra argument ``value`` and, over the same batch and with
+    optax's conventions, ``grad_fn``: ``(params, i) -> gradient`` for any i, and ``obj_fn``: ``params -> loss``. They
+    cost nothing where they are not called.
 
     Args:
         gradient: ``(params, batch, opt_state) -> ((loss, further scalars), gradient)``; see ``Task.gradient``.
         make_transform: ``hparams -> optax transform``.
+        loss: ``(params, batch) -> (loss, further scalars)``, for optimizers that differentiate it themselves.
 
     Returns:
         The step. Its metrics are ``loss`` (of the batch, at the parameters before the update), ``learning_rate`` (the
@@ -65,7 +70,16 @@ def make_gradient_step(gradient: Gradient, make_transform: MakeTransform) -> Ste
     ) -> tuple[TrainState, Metrics]:
         transform = optax.with_extra_args_support(make_transform(hparams))
         (value, extra), grads = gradient(state.params, batch, state.opt_state)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params, value=value)
+
+        def grad_fn(params: Any, _: Any = 0) -> Any:
+            return gradient(params, batch, state.opt_state)[1]
+
+        def obj_fn(params: Any) -> Float[Array, ""]:
+            return loss(params, batch)[0]
+
+        updates, opt_state = transform.update(
+            grads, state.opt_state, state.params, value=value, grad_fn=grad_fn, obj_fn=obj_fn
+        )
 
         def measured() -> Metrics:
             adapted = effective_lr(opt_state)

@@ -81,6 +81,14 @@ def test_a_row_that_averages_keeps_its_rate_and_is_evaluated_at_its_average():
     )
 
 
+def test_an_update_pays_for_every_gradient_that_it_takes():
+    paid = {name: row(name).gradients_per_step for name in TABLE}
+    # A product with the Hessian is two gradients, and Sophia takes one every tenth update.
+    assert {name: gradients for name, gradients in paid.items() if gradients != 1} == {"sam": 2, "sophia": 1.2}
+    assert row("sophia", update_interval=4).gradients_per_step == 1.5
+    assert submission("sam").gradients_per_step == 2
+
+
 def test_what_all_trials_share_is_not_searched():
     found = row("momentum", label="nesterov", nesterov=True, momentum=0.9)
     assert (found.name, list(found.space)) == ("nesterov", ["learning_rate"])

@@ -73,7 +73,7 @@ def test_another_space_is_another_identity():
         ({"points": [{"a": 1}, {"b": 1}]}, r"points must name the same hyperparameters, got \{'a': 1\} and \{'b': 1\}"),
         ({"points": [{"a": True}]}, r"points must hold numbers, got True in \{'a': True\}"),
         ({"points": [{"a": "b"}]}, r"points must hold numbers, got 'b' in \{'a': 'b'\}"),
-        ({"gradients_per_step": 0}, r"gradients_per_step must be a positive int, got 0"),
+        ({"gradients_per_step": 0}, r"gradients_per_step must be a number of at least 1, got 0"),
     ],
 )
 def test_fields_are_checked(arguments, message):

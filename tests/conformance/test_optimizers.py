@@ -11,6 +11,7 @@ import pytest
 from lrstudy.optimizers import TABLE
 from lrstudy.schedules import Cosine
 from lrstudy.training import checkpoint
+from tests.optimizers.surroundings import surroundings
 
 ROWS = list(TABLE)
 SHAPES = {
@@ -56,6 +57,8 @@ SHOWN_AT = {
     "nap": ALONG,
     "plateau": {"": SOON, **{argument: {**SOON, **settings} for argument, settings in ALONG.items()}},
     "prodigy": {"coefficient": {"coefficient": 100.0}, "safeguard_warmup": {"coefficient": 100.0}},
+    "sam": ALONG,
+    "sophia": {"update_interval": {"gamma": 100.0}},
 }
 OTHER = {
     ("adafactor", "min_dim_size_to_factor"): 2,
@@ -69,6 +72,8 @@ OTHER = {
     ("nap", "inner"): "momentum",
     ("plateau", "inner"): "momentum", ("plateau", "patience"): 2, ("plateau", "cooldown"): 1,
     ("plateau", "accumulation"): 2,
+    ("sam", "inner"): "momentum",
+    ("sophia", "update_interval"): 1,
 }  # fmt: skip
 
 
@@ -89,7 +94,8 @@ def build(name, learning_rate, **changed):
 
 def updater(transform):
     """``update`` for a loss that stays at one."""
-    return functools.partial(optax.with_extra_args_support(transform).update, value=jnp.float32(1))
+    inner = optax.with_extra_args_support(transform)
+    return lambda grads, state, params: inner.update(grads, state, params, **surroundings(grads, params))
 
 
 def train(transform, params, grads):

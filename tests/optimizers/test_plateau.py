@@ -84,9 +84,3 @@ def test_the_factor_may_be_traced_which_optax_refuses():
         jax.jit(lambda f: scale(f, lambda f: optax.contrib.reduce_on_plateau(factor=f, patience=1)))(0.5)
     lanes = jax.vmap(lambda f: scale(f, lambda f: plateau(optax.identity(), 1.0, factor=f, patience=1, accumulation=1)))
     np.testing.assert_array_equal(lanes(jnp.float32([0.5, 0.25]))[:, 0], [-0.25, -0.0625])
-
-
-def test_a_loss_is_needed():
-    transform = plateau(optax.identity(), 1.0)
-    with pytest.raises(TypeError, match="value"):
-        transform.update(jnp.ones(2), transform.init(jnp.ones(2)), jnp.ones(2))

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from lrstudy.optimizers import TABLE, mesa_loss, sam_step, trajectory_loss
-from lrstudy.schedules import Linear
+from lrstudy.optimizers import TABLE, mesa_loss, sam, sam_step, trajectory_loss
+from lrstudy.schedules import Constant, Linear
+from lrstudy.training import init_state, make_train_step
 
 OLD, NEW = [[3.0, 2.0, 1.0], [1.0, 0.0, 0.0]], [[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]
 
@@ -28,6 +29,54 @@ def test_sam_takes_the_published_steps():
     np.testing.assert_allclose(places, [[0.899502481, -0.049751860], [0.805176901, 0.024200145]], rtol=0, atol=5.1e-10)
     # The loss is that at the parameters before the step.
     np.testing.assert_allclose(losses, [5.5, 0.5 * (0.899502481**2 + 10 * 0.049751860**2)], rtol=1e-8)
+
+
+def test_the_row_takes_the_published_steps_in_training_and_its_schedule_counts_one_an_update():
+    def make(hparams):
+        return TABLE["sam"].build(hparams["schedule"], **{**TABLE["sam"].defaults, "rho": hparams["rho"]})
+
+    hparams = {"schedule": Linear(0.1, 10**9), "rho": jnp.float32(0.05)}
+    params = {"x": jnp.float32(1), "y": jnp.float32(1)}
+    state = init_state(params, make(hparams), jax.random.key(0))
+    step = jax.jit(make_train_step(lambda params, batch: (bowl(params, batch), {}), make))
+    for expected in ([0.899502481, -0.049751860], [0.805176901, 0.024200145]):
+        state, metrics = step(state, jnp.float32(1), hparams)
+        # Some ten operations of float32 a step on numbers of at most size ten, times a rate of a tenth.
+        np.testing.assert_allclose([state.params["x"], state.params["y"]], expected, rtol=0, atol=2 * 10 * 6e-8)
+    assert metrics["learning_rate"] == hparams["schedule"](1)
+
+
+@pytest.mark.parametrize("inner", ["sgd", "momentum", "adam"])
+def test_the_row_is_the_step_around_its_inner_optimizer(inner):
+    names = {"sgd": [], "momentum": ["momentum"], "adam": ["b1", "b2", "eps"]}[inner]
+    row = TABLE["sam"]
+    plain = TABLE[inner].build(0.1, **{**TABLE[inner].defaults, **{name: row.defaults[name] for name in names}})
+    ours = row.build(0.1, **{**row.defaults, "inner": inner})
+    params = {"x": jnp.float32(1), "y": jnp.float32(-2)}
+    step, made = jax.jit(sam_step(bowl, plain, 0.05)), make_train_step(lambda p, b: (bowl(p, b), {}), lambda _: ours)
+    made, (moved, state) = jax.jit(made), (params, plain.init(params))
+    trained = init_state(params, ours, jax.random.key(0))
+    for batch in (1.0, 0.5, 2.0):
+        moved, state, loss = step(moved, state, jnp.float32(batch))
+        trained, metrics = made(trained, jnp.float32(batch), {"schedule": Constant(0.1)})
+        assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
+    for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(trained.params), strict=True):
+        # Two programs, which may fuse elsewhere: three steps of some ten operations on numbers of size two.
+        np.testing.assert_allclose(a, b, rtol=0, atol=3 * 10 * 2 * 6e-8)
+
+
+def test_it_is_optaxs_opaque_mode():
+    ours, params = sam(optax.adam(0.1), 0.05), {"x": jnp.float32(1), "y": jnp.float32(-2)}
+    adversary = optax.chain(optax.contrib.normalize(), optax.sgd(0.05))
+    theirs = optax.contrib.sam(optax.adam(0.1), adversary, opaque_mode=True)
+
+    def grad_fn(at, _):
+        return jax.grad(bowl)(at, 1.0)
+
+    one, other = (tx.update(grad_fn(params, 0), tx.init(params), params, grad_fn=grad_fn)[0] for tx in (ours, theirs))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        # A norm is divided by before or after it is multiplied: a few roundings.
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_a_step_counts_as_one_pays_two_gradients_and_gives_the_loss_to_its_optimizer():

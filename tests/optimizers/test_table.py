@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from lrstudy.optimizers import TABLE, decay_mask, effective_lr
+from tests.optimizers.surroundings import surroundings
 
 RNG = np.random.default_rng(0)
 PARAMS = {
@@ -208,7 +209,8 @@ def test_every_decay_is_of_the_same_tensors_and_follows_the_rate_that_was_applie
 
     def update(weight_decay):
         transform = TABLE[name].build(rate, **{**TABLE[name].defaults, "weight_decay": weight_decay})
-        return optax.with_extra_args_support(transform).update(grads, transform.init(params), params, value=1.0)
+        given = surroundings(grads, params)
+        return optax.with_extra_args_support(transform).update(grads, transform.init(params), params, **given)
 
     (step, state), (plain, _) = jax.jit(lambda: (update(decay), update(0.0)))()
     adapted = effective_lr(state)
@@ -259,13 +261,13 @@ FAMILIES = {
     "adafactor": {"adafactor", "lamb", "lars"},
     "adam": {
         "adam", "adamw", "ademamix", "cocob", "dadapt_adamw", "galore", "mechanic", "momo_adam", "nadamw",
-        "perp_adamw", "prodigy", "schedule_free_adamw",
+        "perp_adamw", "prodigy", "schedule_free_adamw", "sophia",
     },
     "lion": {"lion", "signum"},
     "muon": {"muon"},
     "sgd": {
         "dog", "dowg", "ema_momentum", "fedhyper", "hypergradient", "momentum", "momo", "nap", "plateau",
-        "schedule_free_sgd", "sgd",
+        "sam", "schedule_free_sgd", "sgd",
     },
 }  # fmt: skip
 
@@ -273,7 +275,7 @@ FAMILIES = {
 def test_families():
     for family, members in FAMILIES.items():
         assert {name for name, row in TABLE.items() if row.family({}) == family} == members
-    for name in ("hypergradient", "nap", "plateau"):
+    for name in ("hypergradient", "nap", "plateau", "sam"):
         for inner, family in (("sgd", "sgd"), ("momentum", "sgd"), ("adam", "adam")):
             assert TABLE[name].family({**TABLE[name].defaults, "inner": inner}) == family
     # Without the parameter's size a step of Adafactor is of the rate's size, like one of Adam's.

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from lrstudy.feedback import AppliedRate
+from lrstudy.optimizers import TABLE
 from lrstudy.schedules import Cosine
 from lrstudy.training import TrainState, init_state, make_train_step
 from lrstudy.training.step import applied_learning_rate, make_gradient_step, optimizer_count
@@ -138,10 +139,56 @@ def test_a_gradient_of_the_tasks_own_may_follow_from_the_optimizers_state():
         return (value, {**extra, "seen": count}), jax.tree.map(lambda g: g * (1 + count), grads)
 
     hparams = {"schedule": Cosine(0.125, 10**6)}
-    step = make_gradient_step(gradient, sgd)
+    step = make_gradient_step(gradient, sgd, quadratic)
     state, first = step(state_of(sgd, hparams), jnp.zeros(2), hparams)
     np.testing.assert_array_equal(state.params["w"], [0.875, -1.75])
     state, second = step(state, jnp.zeros(2), hparams)
     # Twice the gradient in the second step; the schedule has moved by less than a rounding.
     np.testing.assert_array_equal(state.params["w"], [0.875 * 0.75, -1.75 * 0.75])
     assert (int(first["seen"]), int(second["seen"])) == (0, 1)
+
+
+def test_the_functions_that_an_optimizer_may_call_are_of_the_batch_and_of_optaxs_convention():
+    seen = {}
+
+    def update(updates, state, params=None, *, value, grad_fn, obj_fn, **extra):
+        elsewhere = jax.tree.map(jnp.zeros_like, params)
+        seen.update(value=value, there=obj_fn(params), slope=grad_fn(elsewhere, 0), again=grad_fn(elsewhere, 1))
+        return updates, state
+
+    def make(_):
+        return optax.GradientTransformationExtraArgs(lambda _: (), update)
+
+    make_train_step(quadratic, make)(state_of(make, {}), jnp.asarray([3.0, 4.0]), {})
+    assert seen["value"] == seen["there"] == 0.5 * (4 + 36) + 0.125
+    for slope in (seen["slope"], seen["again"]):
+        np.testing.assert_array_equal(slope["w"], [-3, -4])
+        np.testing.assert_array_equal(slope["b"], 0)
+
+
+@pytest.mark.parametrize("name", ["adamw", "plateau"])
+def test_they_cost_an_optimizer_nothing_that_does_not_call_them(name):
+    row, traced = TABLE[name], []
+
+    def loss(params, batch):
+        traced.append(batch)
+        return quadratic(params, batch)
+
+    def ours(hparams):
+        return row.build(hparams["schedule"], **row.defaults)
+
+    def told_the_loss_alone(hparams):
+        inner = optax.with_extra_args_support(ours(hparams))
+
+        def update(updates, state, params=None, *, value, **_):
+            return inner.update(updates, state, params, value=value)
+
+        return optax.GradientTransformationExtraArgs(inner.init, update)
+
+    def program(make):
+        hparams = {"schedule": Cosine(0.1, 10)}
+        return jax.jit(make_train_step(loss, make)).lower(state_of(make, hparams), jnp.zeros(2), hparams).as_text()
+
+    assert program(ours) == program(told_the_loss_alone)
+    # Each program was traced once, through one call of the loss.
+    assert len(traced) == 2
