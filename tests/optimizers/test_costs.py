@@ -16,7 +16,8 @@ PLATFORM = ("0.10.2", "cpu")
 
 # Copies of the parameters, and bytes a parameter. Elementwise rules need no memory: what they write lies over what they
 # read. COCOB keeps some, as its rewards are paid for the step that the new parameters overwrite. Rows with a norm or an
-# inner product over all of a step keep the step meanwhile, Muon and GaLore the factors of their products.
+# inner product over all of a step keep the step meanwhile, Muon and GaLore the factors of their products, and Sophia
+# its signs and what the branch of its estimate returns. The gradient that SAM takes itself is a bowl's.
 LIMITS = {
     "adafactor": (1.006, 56.2),
     "adam": (0.0, 40.0),
@@ -44,10 +45,12 @@ LIMITS = {
     "perp_adamw": (0.998, 72.0),
     "plateau": (0.0, 12.01),
     "prodigy": (0.003, 68.1),
+    "sam": (0.003, 16.03),
     "schedule_free_adamw": (0.0, 56.0),
     "schedule_free_sgd": (0.0, 40.0),
     "sgd": (0.0, 12.0),
     "signum": (0.0, 24.0),
+    "sophia": (3.0, 100.1),
 }
 SLACK = 1e-3
 """Of both: scalars and counters, a few bytes in all."""
