@@ -27,7 +27,7 @@ def ends(records: Records) -> "Figure":
     for peak in (means.index[0], means.index[-1]):
         at = means.loc[peak]
         where = (at["eigenvalue"], 100 * at["error"])
-        axes[0, 1].annotate(f"{peak:g}", where, (6, -3), textcoords="offset points", fontsize=8)
+        axes[0, 1].annotate(f"{peak:g}", where, (-7, -3), textcoords="offset points", fontsize=8, ha="right")
     for axis in axes[0]:
         axis.set(xscale="log", xlabel="largest eigenvalue of the training loss's Hessian")
         axis.minorticks_off()
