@@ -17,6 +17,7 @@ from lrstudy.study.config import RunConfig, make_transform, resolve
 from lrstudy.study.plan import make_plan
 from lrstudy.study.records import Records
 from lrstudy.training import lanes
+from tests.experiments.slow import takes_minutes
 from tests.experiments.smoke import smoke_run
 
 CLAIMS = {claim.claim_id: claim for claim in claims.CLAIMS}
@@ -194,6 +195,19 @@ def test_deciding_seeds_choose_nothing_and_what_diverged_is_never_chosen():
     assert measures.on_edge(measures.trained(records), "momentum") == "peak"
 
 
+def test_figures_and_tables_are_made_of_such_records():
+    records = records_of(0.01)
+    for figure in EXPERIMENT.figures:
+        assert len(figure.draw(records).axes) in (2, 5)
+    grid = measures.grid_table(records)
+    # Five methods that are tuned, four peaks of each.
+    assert len(grid) == 5 * 4
+    rates = measures.over_rates(records)
+    assert set(rates["seed"]) == {1901, 1902, 1903}
+    assert set(rates["peak"]) == set(measures.PEAKS)
+
+
+@takes_minutes
 def test_smoke(tmp_path):
     entries = smoke_run(EXPERIMENT, tmp_path)
     assert {entry["n"] for entry in entries.values()} == {2}
