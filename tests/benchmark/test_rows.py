@@ -12,6 +12,7 @@ from lrstudy.optimizers import TABLE, averaged_params
 from lrstudy.schedules import Constant, Cosine
 
 PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)}
+BLOCKS = {"blocks": {"kernel": jnp.ones((2, 2, 3))}}
 
 
 def updated(transform, steps=3):
@@ -35,9 +36,10 @@ def test_every_row_is_a_submission_whose_trials_differ_in_numbers_alone(name):
     for point in points:
         assert found.make_transform(point, 100) is not None
     # Traced values build it too, as in the lanes of a program.
-    built = jax.eval_shape(lambda point: found.make_transform(point, 100).init(PARAMS), points[0])
+    params = {**PARAMS, **BLOCKS}
+    built = jax.eval_shape(lambda point: found.make_transform(point, 100).init(params), points[0])
     assert jax.tree.structure(built) == jax.tree.structure(
-        jax.eval_shape(lambda: found.make_transform(points[1], 100).init(PARAMS))
+        jax.eval_shape(lambda: found.make_transform(points[1], 100).init(params))
     )
 
 

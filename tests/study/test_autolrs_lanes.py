@@ -162,7 +162,8 @@ ADAPTING = {
 }
 
 
-@pytest.mark.parametrize("optimizer", sorted(TABLE))
+# LISA trains blocks, which the bigram has none of.
+@pytest.mark.parametrize("optimizer", sorted(set(TABLE) - {"lisa_adamw"}))
 def test_an_optimizer_that_adapts_its_rate_is_refused(engine, optimizer):
     """The schedule that is found would not be the one that was applied."""
     if optimizer in ADAPTING:
