@@ -16,8 +16,9 @@ PLATFORM = ("0.10.2", "cpu")
 
 # Copies of the parameters, and bytes a parameter. Elementwise rules need no memory: what they write lies over what they
 # read. COCOB keeps some, as its rewards are paid for the step that the new parameters overwrite. Rows with a norm or an
-# inner product over all of a step keep the step meanwhile, Muon and GaLore the factors of their products, and Sophia
-# its signs and what the branch of its estimate returns. The gradient that SAM takes itself is a bowl's.
+# inner product over all of a step keep the step meanwhile, Muon and GaLore the factors of their products, FRUGAL and
+# LISA what they gather and scatter, and Sophia its signs and what the branch of its estimate returns. The gradient that
+# SAM takes itself is a bowl's.
 LIMITS = {
     "adafactor": (1.006, 56.2),
     "adam": (0.0, 40.0),
@@ -30,11 +31,13 @@ LIMITS = {
     "dowg": (0.006, 24.1),
     "ema_momentum": (0.0, 24.0),
     "fedhyper": (1.5, 44.1),
+    "frugal_adamw": (0.624, 41.7),
     "galore": (0.874, 50.2),
     "hypergradient": (1.001, 36.1),
     "lamb": (0.0, 56.0),
     "lars": (0.0, 44.0),
     "lion": (0.0, 28.0),
+    "lisa_adamw": (0.753, 45.1),
     "mechanic": (1.003, 92.1),
     "momentum": (0.0, 24.0),
     "momo": (1.002, 60.2),
@@ -45,6 +48,7 @@ LIMITS = {
     "perp_adamw": (0.998, 72.0),
     "plateau": (0.0, 12.01),
     "prodigy": (0.003, 68.1),
+    "reset_adamw": (0.0, 40.01),
     "sam": (0.003, 16.03),
     "schedule_free_adamw": (0.0, 56.0),
     "schedule_free_sgd": (0.0, 40.0),
