@@ -54,7 +54,8 @@ def rates(records: Records) -> "Figure":
     low = min(axis.get_ylim()[0] for axis in axes[0])
     high = max(axis.get_ylim()[1] for axis in axes[0])
     for axis in axes[0]:
-        axis.set_ylim(low, high)
+        # Room for the legends.
+        axis.set_ylim(low, high + 0.25 * (high - low))
     return figure
 
 

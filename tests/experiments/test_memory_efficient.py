@@ -50,8 +50,8 @@ def records_of(losses, memory, best=0.008, noise=0.0):
 # As the paper has it.
 PUBLISHED = {
     "adamw": 2.0, "adamw_half": 2.1, "adamw_quarter": 2.12, "adamw_none": 2.15,
-    "frugal_half": 2.01, "frugal_quarter": 2.01, "frugal_svd": 2.01, "frugal_none": 2.03,
-    "galore": 2.08, "lisa": 2.09, "reset": 2.0,
+    "frugal_half": 1.98, "frugal_quarter": 1.98, "frugal_svd": 1.98, "frugal_none": 2.01,
+    "galore": 2.01, "lisa": 2.01, "reset": 2.0,
 }  # fmt: skip
 
 
@@ -87,21 +87,30 @@ def test_the_papers_findings_hold_of_losses_like_the_papers(memory):
 
 
 def test_a_method_that_is_no_better_than_a_narrower_model_fails(memory):
-    losses = {**PUBLISHED, "frugal_quarter": 2.13, "frugal_none": 2.3, "galore": 2.05}
+    losses = {**PUBLISHED, "frugal_quarter": 2.13, "frugal_none": 2.3, "galore": 2.14}
     entries = decided(records_of(losses, memory))
-    assert {name for name, entry in entries.items() if not entry["holds"]} >= {"b1", "c1"}
+    assert {name for name, entry in entries.items() if not entry["holds"]} == {
+        "b1",
+        "b3",
+        "c1",
+        "c4",
+        "d1",
+        "d2",
+        "e1",
+        "e2",
+    }
 
 
 def test_rates_are_chosen_by_the_mean_and_never_where_a_seed_diverged(memory):
     records = records_of(PUBLISHED, memory)
     assert measures.best_rate(measures.losses(records, "galore")) == 0.008
-    assert measures.more("galore", "adamw")(records).value == pytest.approx(0.08)
+    assert measures.more("galore", "adamw")(records).value == pytest.approx(0.01)
     runs = records.runs
     runs.loc[(runs["parts"] == "galore") & (runs["schedule.peak"] == 0.008) & (runs["seed"] == 2), "outcome"] = (
         "diverged"
     )
     assert measures.best_rate(measures.losses(records, "galore")) != 0.008
-    assert measures.more("galore", "adamw")(records).value == pytest.approx(0.08 + BOWL)
+    assert measures.more("galore", "adamw")(records).value == pytest.approx(0.01 + BOWL)
     runs.loc[runs["parts"] == "galore", "outcome"] = "diverged"
     with pytest.raises(StudyError, match="no rate"):
         measures.more("galore", "adamw")(records)
