@@ -65,9 +65,10 @@ _SEEDS = (2001, 2002, 2003, 2004, 2005)
 SCALES: Mapping[str, Scale] = {
     "smoke": Scale((1, 2), (0.004, 0.016), 6, 8, Narrower(6, 6, 6), gap=2, context=8, batch_size=2),
     "cpu": Scale(_SEEDS, _octaves(0.002, 5), 450, 60, Narrower(50, 44, 38)),
+    # Lanes side by side decompose every gradient at every update, used or not (see ``frugal``).
     "gpu": Scale(
-        _SEEDS, _octaves(0.000_25, 7), 4_000, 384, Narrower(312, 272, 220), 200,
-        layers=8, heads=4, context=128, batch_size=64,
+        _SEEDS[:3], _octaves(0.000_5, 5), 1_000, 192, Narrower(156, 136, 112), 100,
+        layers=4, heads=4, context=64, batch_size=32,
     ),
     "paper": Scale(
         _SEEDS[:1], _octaves(0.000_125, 6), 200_000, 768, Narrower(624, 540, 444), 200,
