@@ -1,10 +1,10 @@
 """What the papers on saved state say, as numbers; thresholds were fixed before the deciding seeds were run.
 
 One margin serves all: 0.02 nats, about 1% of the loss and twice what seeds 1 to 3 usually deviated by at one rate. On
-these seeds b3, b4, c4, d2 and d3 did not hold, nor did they on those that decide. What GaLore and LISA leave where it is
-at an update, other directions and frozen blocks, they cannot make up for in 450 updates (b3, b4, d2, d3). FRUGAL's
-residual in singular directions is a whole matrix, so that its sign moves every entry beside Adam's step, and signs are
-what helps in so short a run: without any state in hidden matrices it is as good (c4).
+these seeds b3, b4, c4, d2 and d3 did not hold, nor did they on those that decide. What GaLore and LISA leave where it
+is, other directions and frozen blocks, they cannot make up for in 450 updates (b3, b4, d2, d3). FRUGAL's residual in
+singular directions is a whole matrix, so that its sign moves every entry beside Adam's step, and signs are what helps
+in so short a run: without any state in hidden matrices it is as good (c4).
 """
 
 from experiments import memory_efficient_measures as measures
