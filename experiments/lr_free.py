@@ -97,7 +97,8 @@ EXPERIMENT = Experiment(
     ),
     tables=(
         Table("scores", "Exact score of every method among all, default and calibrated, with 95% bootstrap intervals "
-              "over studies, and the workloads whose target its median study met", ("text",), measures.score_table),
+              "over studies (of the one calibration that there was), and the workloads whose target its median study "
+              "met", ("text",), measures.score_table),
         Table("times", "Median updates to the target (inf: missed)", ("text",), measures.time_table),
         Table("points", "The calibrated point of every method", ("text",), measures.point_table),
     ),

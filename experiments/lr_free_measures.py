@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.lr_free_submissions import BASELINE, space_of
 from lrstudy.benchmark import score
-from lrstudy.study.claims import LEVEL, Measurement
+from lrstudy.study.claims import LEVEL, Measurement, mean_interval, unbounded
 from lrstudy.study.errors import StudyError
 from lrstudy.study.records import Records
 
@@ -90,43 +90,34 @@ def met_by_default(records: Records) -> Measurement:
 
 
 def gained(records: Records) -> Measurement:
-    """What calibration adds to the score, in the mean over learning-rate-free methods."""
-    submissions, scores, draws = resampled(records)
+    """What calibration adds to the score, in the mean over learning-rate-free methods, which are the samples."""
+    submissions, scores, _ = resampled(records)
     after, before = (_of(submissions, kind, free=True) for kind in ("calibrated", "default"))
-    found = scores[after].mean() - scores[before].mean()
-    return _measurement(found, draws[:, after].mean(1) - draws[:, before].mean(1), _count(records))
+    return mean_interval(scores[after] - scores[before])
 
 
 def ahead_of_best(records: Records) -> Measurement:
     """Score of calibrated NAdamW less that of the best calibrated learning-rate-free method.
 
-    Which one is best is chosen anew in every draw, as it was here.
+    Every method is calibrated once: how far another draw of points would lead is not known, and no interval bounds it.
     """
-    submissions, scores, draws = resampled(records)
+    submissions, scores, _ = resampled(records)
     free, (baseline,) = _of(submissions, "calibrated", free=True), _of(submissions, "calibrated", free=False)
-    return _measurement(
-        scores[baseline] - scores[free].max(), draws[:, baseline] - draws[:, free].max(1), _count(records)
-    )
+    return unbounded(float(scores[baseline] - scores[free].max()), 1)
 
 
 def ahead_of_all(records: Records) -> Measurement:
-    """Score of calibrated NAdamW less the mean of the calibrated learning-rate-free methods."""
-    submissions, scores, draws = resampled(records)
+    """Score of calibrated NAdamW less the mean of the calibrated learning-rate-free methods; of one calibration."""
+    submissions, scores, _ = resampled(records)
     free, (baseline,) = _of(submissions, "calibrated", free=True), _of(submissions, "calibrated", free=False)
-    return _measurement(
-        scores[baseline] - scores[free].mean(), draws[:, baseline] - draws[:, free].mean(1), _count(records)
-    )
+    return unbounded(float(scores[baseline] - scores[free].mean()), 1)
 
 
 def baseline_gained(records: Records) -> Measurement:
-    """What calibration adds to the score of NAdamW."""
-    submissions, scores, draws = resampled(records)
+    """What calibration adds to the score of NAdamW; of one calibration."""
+    submissions, scores, _ = resampled(records)
     (after,), (before,) = (_of(submissions, kind, free=False) for kind in ("calibrated", "default"))
-    return _measurement(scores[after] - scores[before], draws[:, after] - draws[:, before], _count(records))
-
-
-def _count(records: Records) -> int:
-    return studies(records)[2].shape[-1]
+    return unbounded(float(scores[after] - scores[before]), 1)
 
 
 def score_table(records: Records) -> "pd.DataFrame":

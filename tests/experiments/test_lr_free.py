@@ -69,11 +69,19 @@ def test_claims_are_the_scores_worked_out_by_hand():
     assert measured("c1", found).value == pytest.approx(1.0)
 
 
-def test_intervals_are_of_studies_that_are_drawn_again():
-    exact, noisy = records(TIMES), records(TIMES, studies=5, jitter=0.3)
-    assert measured("b1", exact).low == measured("b1", exact).high
-    found = measured("b1", noisy)
-    assert (found.low < found.value < found.high, found.n) == (True, 5)
+def test_intervals_of_scores_are_of_studies_that_are_drawn_again():
+    exact, noisy = (measures.score_table(found) for found in (records(TIMES), records(TIMES, studies=5, jitter=0.3)))
+    assert (exact["low"] == exact["high"]).all()
+    own = noisy.set_index(["method", "setting"]).loc[("prodigy", "calibrated")]
+    assert own["low"] < own["score"] < own["high"]
+
+
+def test_one_calibration_settles_nothing_of_one_method():
+    found = records(TIMES, studies=5)
+    for claim in ("b1", "b2", "b3", "c1"):
+        assert (measured(claim, found).low, measured(claim, found).n) == (-math.inf, 1)
+    # Of two methods the gain has an interval, with as many samples.
+    assert measured("a2", found).n == 2
 
 
 def test_a_study_that_missed_is_a_time_like_any_other():
@@ -107,7 +115,9 @@ def test_without_trials_nothing_is_measured():
 
 def test_smoke(tmp_path):
     entries = smoke_run(study.EXPERIMENT, tmp_path)
-    assert {entry["n"] for entry in entries.values()} == {2}
+    assert {name: entry["n"] for name, entry in entries.items()} == {
+        "a1": 2, "a2": 1, "b1": 1, "b2": 1, "b3": 1, "c1": 1,
+    }  # fmt: skip
     kept = list((tmp_path / "probes").rglob("study_*_trial_*.json"))
     # Two methods on one workload: two points of each, and two studies of either setting.
     assert len(kept) == 2 * 2 + 2 * 2 * 2

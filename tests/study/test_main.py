@@ -116,3 +116,10 @@ def test_a_claim_that_fails_is_reported_and_ends_with_3_only_where_it_must_hold(
     assert again.returncode == 0
     assert "nothing to do" in again.stdout
     assert json.loads((tmp_path / "run" / "claims.json").read_text())["claims"][0]["holds"] is False
+
+
+def test_an_optimizer_that_wants_other_tensors_is_refused_in_one_line(tmp_path):
+    done = sweep(tmp_path / "run", "--config.task=bigram", "--config.optimizer=lisa_adamw", "--config.steps=40")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: lisa_adamw must have a model of blocks")
+    assert "Traceback" not in done.stderr
