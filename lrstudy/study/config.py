@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import optax
@@ -18,6 +18,7 @@ from lrstudy.optimizers.clipping import clip_by_global_norm
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
+from lrstudy.study.built import build
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
 from lrstudy.study.stoppable import check_stoppable
@@ -197,8 +198,8 @@ def resolve(config: RunConfig) -> Run:
         ConfigError: a value is out of range or names nothing; the message has the path, the rule and the value.
     """
     _check_plain(config)
-    built, model = _task(config)
-    task, scaling = built.task, built.parametrization
+    model = default_model(config) if config.model is None else config.model
+    task, scaling = build(config.task, model, config.parametrization)
     schedule = _schedule(config)
     known = choices.arguments_of("optimizer", config.optimizer.name)
     unknown = set(config.optimizer.arguments) - set(known)
@@ -303,54 +304,6 @@ def _check_start(config: RunConfig) -> None:
         raise ConfigError(f"start must lie before steps ({config.steps}), got {config.start!r}")
     if config.schedule_start >= config.steps:
         raise ConfigError(f"schedule_start must be in [0, steps), got {config.schedule_start!r}")
-
-
-class _Built(NamedTuple):
-    """A task with its model inside, and what scales that."""
-
-    task: tasks.Task
-    parametrization: tuple[Parametrization, Scaled] | None = None
-
-
-@functools.lru_cache(maxsize=4096)
-def _build_task(name: str, arguments: str, model: str, model_arguments: str, scaling: str) -> _Built:
-    """The task of these choices (as JSON); the same object every time, so that lanes share one structure."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(arguments).items()}
-    task = choices.build("task", Choice(name, given))
-    scaled_by = choices.build("parametrization", Choice(*json.loads(scaling))) if scaling else None
-    if not model:
-        if scaled_by is not None:
-            raise ConfigError(f"parametrization must be left out: task {name} has no model")
-        return _Built(task)
-    if model not in task.model_names:
-        raise one_of(f"the model of task {name}", model, task.model_names)
-    module = choices.build("model", Choice(model, json.loads(model_arguments)), **task.model_arguments())
-    if scaled_by is None:
-        return _Built(dataclasses.replace(task, model=module))
-
-    def shapes(module: Any) -> Any:
-        return jax.eval_shape(lambda: dataclasses.replace(task, model=module).init(jax.random.key(0)))
-
-    try:
-        scaled = scaled_by.scale(module, shapes)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return _Built(dataclasses.replace(task, model=scaled.model), (scaled_by, scaled))
-
-
-def _task(config: RunConfig) -> tuple[_Built, Choice | None]:
-    """The built task and the choice of the model that it holds."""
-    model = default_model(config) if config.model is None else config.model
-    name, given = (model.name, dict(model.arguments)) if model else ("", {})
-    arguments = json.dumps(dict(config.task.arguments), sort_keys=True)
-    chosen = config.parametrization
-    scaling = json.dumps([chosen.name, dict(chosen.arguments)], sort_keys=True) if chosen else ""
-    built = _build_task(config.task.name, arguments, name, json.dumps(given, sort_keys=True), scaling)
-    try:
-        built.task.facts()
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return built, model
 
 
 def _check_scaled(run: Run) -> None:
