@@ -187,9 +187,11 @@ def measured(count: int) -> list[list[str]]:
 
 def _torch(params: Any) -> dict[str, Callable[[], None]]:
     try:
-        return {f"PyTorch AdamW, {kind}": torch_adamw(params, **{kind: True}) for kind in ("fused", "foreach")}
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
+    name = f"PyTorch {torch.__version__} AdamW"
+    return {f"{name}, {kind}": torch_adamw(params, **{kind: True}) for kind in ("fused", "foreach")}
 
 
 def main(argv: Sequence[str]) -> None:

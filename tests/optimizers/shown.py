@@ -26,7 +26,8 @@ class Listener:
         np.testing.assert_allclose = self._noted
 
     def _noted(self, actual, desired, *arguments, **options):
-        found = np.abs(np.asarray(actual, np.float64) - np.asarray(desired, np.float64))
+        with np.errstate(invalid="ignore"):
+            found = np.abs(np.asarray(actual, np.float64) - np.asarray(desired, np.float64))
         scale = np.abs(np.asarray(desired, np.float64))
         if found.size and np.isfinite(found).all():
             relative = (found / np.where(scale > 0, scale, 1)).max()
