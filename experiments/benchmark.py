@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import lrstudy
 from experiments.benchmark_trials import Plan, measured, shown
 from lrstudy.study.arguments import Parser
-from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.errors import ConfigError, StudyError, one_of
 from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED, STOPPED, use_compilation_cache
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 
@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--axis", choices=("steps", "grad_evals", "seconds"), default="steps", help="default: steps")
     found.add_argument("--workloads", help="names by commas; default: all that have a target, held-out ones included")
-    found.add_argument("--space", type=Path, help="JSON file with ranges or points, of the only submission without one")
+    found.add_argument(
+        "--space", help="JSON file with ranges or points, of the last submission; or submission=file,..."
+    )
     found.add_argument("--gradients_per_step", type=float, help="of the last submission; default: its own, or 1")
     found.add_argument("--calibrate", type=int, help="points of its space to try on all workloads; default: score it")
     found.add_argument("--targets", type=Path, help="file of lrstudy.benchmark.targets; default: those that come along")
@@ -90,28 +92,42 @@ def plan_of(given: argparse.Namespace) -> Plan:
 
 
 def _submissions(given: argparse.Namespace) -> "list[Submission]":
-    """The submissions; a space and a number of gradients are the last one's.
+    """The submissions; a space without a name and a number of gradients are the last one's.
 
     Raises:
         ValueError: there is no such submission, or one is named twice.
     """
     from lrstudy.benchmark.loading import submission
-    from lrstudy.benchmark.space import read_space
 
     names = given.submission.split(",")
-    own: dict[str, Any] = {}
-    if given.space is not None:
-        try:
-            found = read_space(json.loads(given.space.read_text()))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ConfigError(f"space must be a readable JSON file, got '{given.space}': {error}") from error
-        own = {"points": found} if isinstance(found, list) else {"space": found}
-    last = submission(names[-1], **own, gradients_per_step=given.gradients_per_step)
-    submissions = [*(submission(name) for name in names[:-1]), last]
+    spaces = _spaces(given.space, names)
+    gradients = {names[-1]: given.gradients_per_step}
+    submissions = [submission(name, **spaces.get(name, {}), gradients_per_step=gradients.get(name)) for name in names]
     for one in submissions:
         if [other.name for other in submissions].count(one.name) > 1:
             raise ConfigError(f"submission must name each once, got {one.name!r} twice")
     return submissions
+
+
+def _spaces(given: str | None, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Submission to its ranges or points, as ``submission`` takes them.
+
+    Raises:
+        ValueError: a file is none, or there is no such submission.
+    """
+    from lrstudy.benchmark.space import read_space
+
+    found: dict[str, dict[str, Any]] = {}
+    for one in given.split(",") if given else ():
+        name, separator, path = one.rpartition("=")
+        if separator and name not in names:
+            raise one_of("the submission of a space", name, names)
+        try:
+            space = read_space(json.loads(Path(path).read_text()))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"space must be a readable JSON file, got '{path}': {error}") from error
+        found[name or names[-1]] = {"points": space} if isinstance(space, list) else {"space": space}
+    return found
 
 
 def _workloads(given: argparse.Namespace) -> "list[tuple[Workload, float]]":
@@ -141,15 +157,18 @@ def _chosen(given: argparse.Namespace, targets: Mapping[str, Any]) -> "list[Work
 
     families = {base.name: [base, *base.held_out()] for base in TABLE.values()}
     if given.workloads or given.preset == "smoke":
-        chosen = [workload(name) for name in (given.workloads.split(",") if given.workloads else _SMOKE)]
+        quick = _SMOKE[:1] if given.calibrate else _SMOKE
+        chosen = [workload(name) for name in (given.workloads.split(",") if given.workloads else quick)]
+        variant = next((one.name for one in chosen if one.name not in families), None)
+        if given.calibrate and variant:
+            raise ConfigError(f"workloads must be without held-out variants where points are chosen, got {variant!r}")
         names = [one.name for one in chosen]
         for base, family in families.items():
             alone = [one.name for one in family if one.name in names and base not in names]
             if alone:
                 raise ConfigError(f"workloads must hold {base} with its variants, got {alone[0]!r} alone")
         return chosen
-    kept = slice(1) if given.calibrate else slice(None)
-    everything = [one for family in families.values() for one in family[kept]]
+    everything = [one for family in families.values() for one in (family[:1] if given.calibrate else family)]
     for one in (one for one in everything if one.name not in targets):
         print(f"{one.name} is left out: it has no target", file=sys.stderr)
     return [one for one in everything if one.name in targets]
@@ -198,7 +217,10 @@ def write_calibrations(plan: Plan, workdir: Workdir, records: "Mapping[tuple[str
             found.times.assign(score=found.scores).join(type(found.times)(found.points)).to_csv(temporary)
         print(f"\n{submission.name}: steps of every point, whose scores are among each other\n{table.to_string()}")
         if not max(found.scores):
-            print("no point met a target on every workload; times and then best values decide")
+            print("no point met a target: best values decide")
+        print(
+            "every point has one run a workload: among near ones chance decides, and another --seed may choose another"
+        )
         print(f"best: point {found.best}, {', '.join(f'{key} {value:.4g}' for key, value in best.items())}")
         for key, one in (submission.space or {}).items():
             if not one.at(0.05) <= best[key] <= one.at(0.95):

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lrstudy.study.errors import ConfigError
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.workdir import Workdir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _records(
     asked = {"target": target, "seed": plan.seed}
     wanted = json.loads(json.dumps(identity(workload, submission, plan.ruleset, **asked)))
     for path, record in zip(paths, found, strict=True):
+        if record is not None and not (isinstance(record, dict) and isinstance(record.get("identity"), dict)):
+            raise StudyError(f"{path} is damaged: it is no trial; remove it and run the same command")
         other = [] if record is None else [key for key, value in wanted.items() if record["identity"].get(key) != value]
         if other:
             raise ConfigError(f"workdir must hold no trials of another {other[0]}, got '{path}'; use another folder")

@@ -53,7 +53,7 @@ class Scale:
 _BATCHES = (arms.REFERENCE, 176, 704, TRAIN_EXAMPLES)
 _TUNING, _DECIDING = (1, 2, 3), tuple(range(2101, 2109))
 SCALES: Mapping[str, Scale] = {
-    "smoke": Scale((1, 2), (2101, 2102), (arms.REFERENCE, TRAIN_EXAMPLES), 2, 64, 1, 3, width=8),
+    "smoke": Scale((1, 2), (8, 9), (arms.REFERENCE, TRAIN_EXAMPLES), 2, 64, 1, 3, width=8),
     "cpu": Scale(_TUNING, _DECIDING, _BATCHES, 30, 704, 40, 7),
     "gpu": Scale(_TUNING, tuple(range(2101, 2117)), _BATCHES, 30, 704, 40, 9, least=0.01, width=256),
     "paper": Scale(_TUNING, tuple(range(2101, 2117)), _BATCHES, 300, 704, 400, 11, least=0.005, width=1024),

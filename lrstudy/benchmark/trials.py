@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -138,11 +139,33 @@ def transform_of(
         return submission.make_transform(hparams.optimizer, workload.step_hint)
 
     try:
-        submission.make_transform(point, workload.step_hint)
+        made = submission.make_transform(point, workload.step_hint)
     except KeyError as error:
         asked = error.args[0]
         raise ValueError(f"space must name {asked!r}, which {submission.name} asks for, got {sorted(point)}") from error
+    if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
+        raise ValueError(f"{submission.name} must return an optax transform, got {made!r}")  # noqa: TRY004
+    _check_update(workload, submission.name, made)
     return make_transform
+
+
+def _check_update(workload: Workload, name: str, transform: optax.GradientTransformation) -> None:
+    """That a step gives its update what it needs: ``value``, ``grad_fn`` and ``obj_fn``.
+
+    Raises:
+        ValueError: it needs something else, or other parameters.
+    """
+
+    def once() -> Any:
+        params = workload.task.init(jax.random.key(0))
+        given = {"value": jnp.float32(0), "grad_fn": lambda params, _=0: params, "obj_fn": lambda _: jnp.float32(0)}
+        update = optax.with_extra_args_support(transform).update
+        return update(params, transform.init(params), params, **given)
+
+    try:
+        jax.eval_shape(once)
+    except TypeError as error:
+        raise ValueError(f"{name} must do with value, grad_fn and obj_fn in its update: {error}") from error
 
 
 def hyperparameters(workload: Workload, trial: Lane, budget: int) -> Hyperparameters:

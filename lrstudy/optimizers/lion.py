@@ -15,7 +15,8 @@ def lion_direction(*, b1: Number, b2: Number) -> optax.GradientTransformation:
     The sign is taken of the same number in terms of the new momentum m', (b1 / b2) m' + (1 - b1 / b2) g: a rule that
     reads the old one keeps XLA from overwriting it, and costs a copy of the parameters in memory and traffic
     (``optax.scale_by_lion`` does; ``benchmarks/optimizers.py``). The two differ where the sum is zero up to rounding,
-    the more the smaller b2: an old momentum cannot be told from a new one that has forgotten it.
+    the more the smaller b2: an old momentum cannot be told from a new one that has forgotten it. An infinite gradient
+    has no sign here where b1 is above b2.
 
     Args:
         b1: weight of the momentum in the direction.

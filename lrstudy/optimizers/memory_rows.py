@@ -138,6 +138,7 @@ ROWS: dict[str, Optimizer] = {
         choices={"state": STATES},
         family_of=always("adam"),
         paper="Pan et al. 2024, arXiv 2403.17919",
+        choosy=True,
         scaled=False,
     ),
     "reset_adamw": Optimizer(

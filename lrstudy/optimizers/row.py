@@ -37,6 +37,7 @@ class Optimizer:
         bounds: hyperparameter to the half-open interval ``[low, high)`` that it must be in.
         choices: hyperparameter to the names that it can be, for one that is a text.
         gradients_of: all hyperparameters to the gradients that one update takes, the one it is given among them.
+        choosy: whether it refuses models by their tensors, once it is given them.
         scaled: whether there may be something ``around`` the direction, which is how a parametrization scales a row;
             the others have none, or estimate one rate from steps that are all scaled alike, and refuse it.
     """
@@ -49,6 +50,7 @@ class Optimizer:
     extra_args: tuple[str, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    choosy: bool = False
     scaled: bool = True
     gradients_of: Callable[[Mapping[str, Any]], float] = lambda _: 1
 

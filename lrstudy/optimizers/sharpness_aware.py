@@ -39,6 +39,8 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> optax.GradientT
     def update(
         updates: Any, state: optax.OptState, params: Any = None, *, grad_fn: Callable[[Any, int], Any], **extra: Any
     ) -> tuple[Any, optax.OptState]:
+        if params is None:
+            raise ValueError("params must be given: sam takes a second gradient beside them")
         size = optax.tree.norm(jax.tree.map(_wide, updates))
         length = jnp.where(size > 0, rho / jnp.where(size > 0, size, 1), 0)
         uphill = jax.tree.map(lambda w, g: (_wide(w) + length * _wide(g)).astype(w.dtype), params, updates)

@@ -226,12 +226,13 @@ def resolve(config: RunConfig) -> Run:
         # Under the plain name stands the number that is measured.
         columns |= {"sharpness.operator": measured.pop("sharpness"), **measured}
         _check_preconditioner(run)
-    if run.early_stop is not None:
-        columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
-        transform = make_transform(run, run.hyperparameters)
-        check_stoppable(run, jax.eval_shape(lambda: transform.init(task.init(jax.random.key(0)))))
     if scaling is not None:
         _check_scaled(run)
+    if optimizers.TABLE[config.optimizer.name].choosy:
+        _initial_state(run)
+    if run.early_stop is not None:
+        columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
+        check_stoppable(run, _initial_state(run))
     return run
 
 
@@ -279,7 +280,8 @@ def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
 
 def _check_clip(config: RunConfig) -> None:
     if config.clip_norm is not None and "grad_fn" in optimizers.TABLE[config.optimizer.name].extra_args:
-        rule = f"none for {config.optimizer.name}, which steps along a gradient of its own that is not clipped"
+        name = config.optimizer.name
+        rule = f"none (--config.clip_norm=none) for {name}, which steps along a gradient of its own that is not clipped"
         raise ConfigError(f"clip_norm must be {rule}, got {config.clip_norm!r}")
 
 
@@ -314,6 +316,23 @@ def _check_scaled(run: Run) -> None:
     """
     try:
         make_transform(run, run.hyperparameters)
+    except ValueError as error:
+        # What the row calls `around` is the parametrization to whoever asked for it.
+        reason = str(error).removeprefix("around must be None for ")
+        raise ConfigError(
+            str(error) if reason == str(error) else f"parametrization must be none for {reason}"
+        ) from error
+
+
+def _initial_state(run: Run) -> optax.OptState:
+    """Shapes of the optimizer's first state.
+
+    Raises:
+        ConfigError: the optimizer refuses the model's tensors.
+    """
+    transform = make_transform(run, run.hyperparameters)
+    try:
+        return jax.eval_shape(lambda: transform.init(run.task.init(jax.random.key(0))))
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

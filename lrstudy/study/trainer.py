@@ -14,7 +14,7 @@ from lrstudy.laws.extrapolation import Predictor
 from lrstudy.schedules import to_dict
 from lrstudy.study.config import eval_params, make_transform, tracker_of
 from lrstudy.study.early_stop import Races
-from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.errors import StudyError
 from lrstudy.study.extrapolator import load_extrapolator
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
@@ -145,11 +145,7 @@ class GroupTrainer:
 
     @functools.cached_property
     def _abstract(self) -> Lane:
-        try:
-            return abstract_lanes(self._hparams, self._make_transform, tracker_of(self._group.runs[0]))
-        except ValueError as error:
-            # What an optimizer asks of the tensors it is given is known once it sees them.
-            raise ConfigError(str(error)) from error
+        return abstract_lanes(self._hparams, self._make_transform, tracker_of(self._group.runs[0]))
 
     @property
     def _what(self) -> str:

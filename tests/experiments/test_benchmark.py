@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,6 +21,17 @@ import optax
 
 def make(hyperparameters, step_hint):
     return optax.sgd(hyperparameters["rate"])
+
+
+def nothing(hyperparameters, step_hint):
+    return 3
+
+
+def averages(hyperparameters, step_hint):
+    def update(updates, state, params=None, *, averages, **extra):
+        return averages, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: (), update)
 """
 
 
@@ -136,26 +148,26 @@ def test_seconds_are_measured_of_what_was_trained_without(finished, command, mon
 
 
 def test_the_calibrated_point_is_what_space_reads(tmp_path, capsys):
-    """Nothing is trained twice, and the best of the points meets the targets again when it is scored."""
-    first = ["--submission=adam", "--preset=smoke", "--calibrate=4", f"--workdir={tmp_path / 'calibration'}"]
+    """Nothing is trained twice, and the best of the points meets the target again when it is scored."""
+    first = ["--submission=adam,sgd", "--preset=smoke", "--calibrate=4", f"--workdir={tmp_path / 'calibration'}"]
     assert main(first) == 0
-    printed = capsys.readouterr().out
-    assert "best: point 2, learning_rate 0.03928" in printed
+    assert "best: point 2, learning_rate 0.03928" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "calibration/calibration_adam.csv", index_col=0)
+    assert list(table.columns) == ["quadratic", "score", "learning_rate"]
     assert table["score"].idxmax() == 2
     assert main(first) == 0
     assert "adam on" not in capsys.readouterr().out
-    space = tmp_path / "calibration/calibrated_adam.json"
-    assert json.loads(space.read_text()) == [{"learning_rate": pytest.approx(table.loc[2, "learning_rate"])}]
-    second = [
-        "--submission=adam",
-        "--preset=smoke",
-        f"--space={space}",
-        "--ruleset=self",
-        f"--workdir={tmp_path / 'x'}",
-    ]
-    assert main(second) == 0
-    assert pd.read_csv(tmp_path / "x/times.csv", index_col=0).notna().all(axis=None)
+    spaces = {name: tmp_path / f"calibration/calibrated_{name}.json" for name in ("adam", "sgd")}
+    assert json.loads(spaces["adam"].read_text()) == [{"learning_rate": pytest.approx(table.loc[2, "learning_rate"])}]
+    named = ",".join(f"{name}={path}" for name, path in spaces.items())
+    second = ["--submission=adam,sgd", "--preset=smoke", f"--space={named}", "--ruleset=self"]
+    assert main([*second, f"--workdir={tmp_path / 'x'}"]) == 0
+    assert np.isfinite(pd.read_csv(tmp_path / "x/times.csv", index_col=0).loc["adam"]).all()
+    (trial,) = (tmp_path / "x/trials/sgd/quadratic").iterdir()
+    assert json.loads(trial.read_text())["hyperparameters"] == json.loads(spaces["sgd"].read_text())[0]
+    trial.write_text("{}")
+    assert main([*second, f"--workdir={tmp_path / 'x'}"]) == 1
+    assert "is damaged: it is no trial" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -176,6 +188,19 @@ def test_the_calibrated_point_is_what_space_reads(tmp_path, capsys):
         ),
         (["--submission=adam", "--space={own}/none.json"], "space must be a readable JSON file, got .*"),
         (["--submission=adam", "--targets={own}/space.json"], "targets must be a file that this command wrote, got .*"),
+        (
+            ["--submission=my_optimizer:nothing", "--preset=smoke"],
+            "my_optimizer:nothing must return an optax .*, got 3",
+        ),
+        (
+            ["--submission=my_optimizer:averages", "--preset=smoke"],
+            "my_optimizer:averages must do with value, grad_fn and obj_fn in its update: .*'averages'",
+        ),
+        (["--submission=adam", "--space=adan=x.json"], "the submission of a space must be .*did you mean 'adam'.*"),
+        (
+            ["--submission=adam", "--calibrate=2", "--workloads=text,text_wide"],
+            "workloads must be without held-out variants where points are chosen, got 'text_wide'",
+        ),
         (["--submission=adam", "--calibrate=0"], "points must be a positive int, got 0"),
         (["--submission=adam", "--calibrate=2", "--ruleset=self"], "calibrate must be left out with .*"),
         (["--submission=adam", "--seed=-1"], "seed must be an int from 0 on .*, got -1"),

@@ -16,9 +16,9 @@ PLATFORM = ("0.10.2", "cpu")
 
 # Copies of the parameters, and bytes a parameter. Elementwise rules need no memory: what they write lies over what they
 # read. COCOB keeps some, as its rewards are paid for the step that the new parameters overwrite. Rows with a norm or an
-# inner product over all of a step keep the step meanwhile, Muon and GaLore the factors of their products, FRUGAL and
-# LISA what they gather and scatter, and Sophia its signs and what the branch of its estimate returns. The gradient that
-# SAM takes itself is a bowl's.
+# inner product over all of a step keep the step meanwhile, LARS only where clipping needs a norm before; Muon, GaLore
+# keep the factors of their products, FRUGAL and LISA what they gather and scatter, and Sophia its signs and what the
+# branch of its estimate returns. The gradient that SAM takes itself is a bowl's.
 LIMITS = {
     "adafactor": (1.006, 56.2),
     "adam": (0.0, 40.0),
@@ -35,7 +35,9 @@ LIMITS = {
     "galore": (0.874, 50.2),
     "hypergradient": (1.001, 36.1),
     "lamb": (0.0, 56.0),
+    "lamb with decay": (0.001, 56.0),
     "lars": (0.0, 44.0),
+    "lars after clipping": (0.998, 56.0),
     "lion": (0.0, 28.0),
     "lisa_adamw": (0.753, 45.1),
     "mechanic": (1.003, 92.1),
@@ -70,7 +72,7 @@ def counts():
 
 
 def test_every_row_has_a_limit():
-    assert set(LIMITS) == {*TABLE, "adamw after clipping"}
+    assert set(LIMITS) == {*TABLE, "adamw after clipping", "lamb with decay", "lars after clipping"}
 
 
 @pytest.mark.skipif((jax.__version__, jax.default_backend()) != PLATFORM, reason=f"limits are of {PLATFORM}")

@@ -156,7 +156,7 @@ def test_every_schedule_is_rebuilt_from_the_columns_of_its_run(name):
 
 def test_a_gradient_that_clipping_does_not_reach_is_not_clipped_in_silence():
     clipped = dataclasses.replace(BASE, optimizer=choice("optimizer", "sam"), clip_norm=1.0)
-    rule = "none for sam, which steps along a gradient of its own that is not clipped"
+    rule = r"none \(--config.clip_norm=none\) for sam, which steps along a gradient of its own that is not clipped"
     with pytest.raises(ConfigError, match=f"^clip_norm must be {rule}, got 1.0$"):
         resolve(clipped)
     assert resolve(dataclasses.replace(clipped, clip_norm=None)).optimizer["rho"] == 0.05
