@@ -27,18 +27,10 @@ from lrstudy.study.command import Command
 from lrstudy.study.config import Run, RunConfig, resolve
 from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import ConfigError
+from lrstudy.study.exit_codes import OK, STOPPED
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.main import (
-    FLAGS,
-    OK,
-    STOPPED,
-    check_apart,
-    check_experiment,
-    header_of,
-    main,
-    nested,
-    use_compilation_cache,
-)
+from lrstudy.study.machine import use_compilation_cache
+from lrstudy.study.main import FLAGS, check_apart, check_experiment, header_of, main, nested
 from lrstudy.study.part import Part
 from lrstudy.study.plan import make_plan
 from lrstudy.study.workdir import Workdir, write_json

@@ -28,7 +28,8 @@ import lrstudy
 from experiments.benchmark_trials import Plan, measured, shown
 from lrstudy.study.arguments import Parser
 from lrstudy.study.errors import ConfigError, StudyError, one_of
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED, STOPPED, use_compilation_cache
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
+from lrstudy.study.machine import use_compilation_cache
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 
 if TYPE_CHECKING:

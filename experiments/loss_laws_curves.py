@@ -18,7 +18,7 @@ from lrstudy.laws import Curve, read_curves
 from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.config import resolve
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.records import load
 from lrstudy.study.workdir import Workdir, replacing
 

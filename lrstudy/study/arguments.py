@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lrstudy.study.errors import ConfigError
-from lrstudy.study.main import BAD_COMMAND
+from lrstudy.study.exit_codes import BAD_COMMAND
 
 
 class Parser(argparse.ArgumentParser):

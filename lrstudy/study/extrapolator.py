@@ -21,7 +21,8 @@ import numpy as np
 
 from lrstudy.study.arguments import Parser
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED, STOPPED, cache_folder, use_compilation_cache, versions
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
+from lrstudy.study.machine import cache_folder, use_compilation_cache, versions
 from lrstudy.study.workdir import read_json, replacing, write_json
 
 if TYPE_CHECKING:

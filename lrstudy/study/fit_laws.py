@@ -34,7 +34,7 @@ from lrstudy.laws.scores import SCORES, average
 from lrstudy.schedules import Schedule, from_dict
 from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.errors import ConfigError, one_of
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.workdir import replacing
 
 if TYPE_CHECKING:

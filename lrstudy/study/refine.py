@@ -19,7 +19,7 @@ import numpy as np
 from lrstudy.schedules import Tabulated, refined
 from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.records import Records, load, runs_frame
 from lrstudy.study.store import begun_groups, earlier, finished_runs, read_rows
 from lrstudy.study.workdir import Workdir, replacing

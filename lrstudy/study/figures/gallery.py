@@ -15,8 +15,8 @@ import numpy as np
 from lrstudy.schedules import TABLE, Constant, Cosine, Linear, Schedule
 from lrstudy.study.arguments import Parser, check_output
 from lrstudy.study.errors import ConfigError
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.figures.style import COLOURS, panels, save
-from lrstudy.study.main import BAD_COMMAND, OK, RUN_FAILED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
