@@ -25,7 +25,8 @@ def test_every_preset_plans_and_decides_all_claims(preset):
     # Two optimizers, briefly, at other rates and for long, in the smoke run no longer than at other rates; StableMax;
     # two shares of wrong results, decays as lanes.
     assert len(plan.groups) == (7 if preset == "smoke" else 9)
-    assert min(SCALES[preset].seeds) > 1800
+    seeds = SCALES[preset].seeds
+    assert (max(seeds) < 10) if preset == "smoke" else (min(seeds) > 1800)
     for run in plan.runs().values():
         # The whole table in one batch.
         assert run.task.tokens_per_step() == len(run.task.load()["train_pairs"])
