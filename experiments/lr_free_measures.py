@@ -51,6 +51,12 @@ def scored(submissions: list[tuple[str, str]], workloads: list[str], values: np.
     return np.asarray(list(score(pd.DataFrame(np.median(values, axis=-1), index=index, columns=workloads)).values()))
 
 
+def scores_of(records: Records) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Submissions and their exact scores among each other."""
+    submissions, workloads, values = studies(records)
+    return submissions, scored(submissions, workloads, values)
+
+
 def resampled(records: Records) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
     """Submissions, their scores, and (draws, submissions) scores of studies drawn again, the same for everybody.
 
@@ -91,7 +97,7 @@ def met_by_default(records: Records) -> Measurement:
 
 def gained(records: Records) -> Measurement:
     """What calibration adds to the score, in the mean over learning-rate-free methods, which are the samples."""
-    submissions, scores, _ = resampled(records)
+    submissions, scores = scores_of(records)
     after, before = (_of(submissions, kind, free=True) for kind in ("calibrated", "default"))
     return mean_interval(scores[after] - scores[before])
 
@@ -101,21 +107,21 @@ def ahead_of_best(records: Records) -> Measurement:
 
     Every method is calibrated once: how far another draw of points would lead is not known, and no interval bounds it.
     """
-    submissions, scores, _ = resampled(records)
+    submissions, scores = scores_of(records)
     free, (baseline,) = _of(submissions, "calibrated", free=True), _of(submissions, "calibrated", free=False)
     return unbounded(float(scores[baseline] - scores[free].max()), 1)
 
 
 def ahead_of_all(records: Records) -> Measurement:
     """Score of calibrated NAdamW less the mean of the calibrated learning-rate-free methods; of one calibration."""
-    submissions, scores, _ = resampled(records)
+    submissions, scores = scores_of(records)
     free, (baseline,) = _of(submissions, "calibrated", free=True), _of(submissions, "calibrated", free=False)
     return unbounded(float(scores[baseline] - scores[free].mean()), 1)
 
 
 def baseline_gained(records: Records) -> Measurement:
     """What calibration adds to the score of NAdamW; of one calibration."""
-    submissions, scores, _ = resampled(records)
+    submissions, scores = scores_of(records)
     (after,), (before,) = (_of(submissions, kind, free=False) for kind in ("calibrated", "default"))
     return unbounded(float(scores[after] - scores[before]), 1)
 

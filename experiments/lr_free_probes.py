@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from experiments.benchmark_trials import Plan, measured
@@ -46,7 +47,7 @@ def timed(context: Context) -> "pd.DataFrame":
     search = Plan([searched(name) for name in names], workloads, calibration.ruleset(points), "steps",
                   seeds[0] + CALIBRATION)  # fmt: skip
     rows, calibrated = [], []
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(sys.stderr):
         tried = measured(search, folder, context.pause)
     for one in search.submissions:
         own = {workload.name: tried[one.name, workload.name] for workload, _ in workloads}
@@ -54,7 +55,7 @@ def timed(context: Context) -> "pd.DataFrame":
         rows += _rows("calibration", one, own, {"best": found.best})
         calibrated.append(found.submission(one))
     scored = Plan([*map(default, names), *calibrated], workloads, Ruleset(len(seeds), 1, BUDGET), "steps", seeds[0])
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(sys.stderr):
         made = measured(scored, Workdir(context.folder / "scored"), context.pause)
     for one in scored.submissions:
         kind = one.name.rpartition("-")[2]
@@ -75,7 +76,7 @@ def _asked(run: Run) -> "tuple[list[tuple[Workload, float]], int]":
 def _rows(
     kind: str, submission: "Submission", records: "dict[str, list[Record]]", more: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """One row a trial; ``steps`` is infinite for a miss, ``best`` the best value there was, over the target."""
+    """One row a trial; ``steps`` is infinite for a miss, ``value`` the best there was: all metrics are to be small."""
     method = submission.name.rpartition("-")[0]
     return [
         {

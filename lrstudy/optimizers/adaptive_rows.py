@@ -13,6 +13,7 @@ from lrstudy.optimizers.directions import (
     Around,
     LearningRate,
     Number,
+    alone,
     direction,
     wrapped,
 )
@@ -71,8 +72,7 @@ def _plateau(
 
 
 def _fedhyper(learning_rate: LearningRate, *, around: Around = None, **settings: Any) -> optax.GradientTransformation:
-    if around is not None:
-        raise ValueError("around must be None for fedhyper: a server adds its clients' change, which is no gradient")
+    alone("fedhyper", around, "a server adds its clients' change, which is no gradient")
     return with_float32_state(fedhyper(learning_rate, **settings))
 
 
@@ -80,8 +80,7 @@ def _estimating(
     name: str, method: Callable[..., optax.GradientTransformation]
 ) -> Callable[..., optax.GradientTransformation]:
     def build(learning_rate: LearningRate, *, around: Around = None, **settings: Any) -> optax.GradientTransformation:
-        if around is not None:
-            raise ValueError(f"around must be None for {name}: it estimates one rate from steps that are scaled alike")
+        alone(name, around, "it estimates one rate from steps that are scaled alike")
         return with_float32_state(method(learning_rate, **settings))
 
     return build

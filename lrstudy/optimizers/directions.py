@@ -71,6 +71,34 @@ def adafactor_direction(
     return optax.chain(*parts)
 
 
+class NotScaledError(ValueError):
+    """There is something around a row whose direction cannot be scaled tensor by tensor.
+
+    Args:
+        optimizer: name of the row.
+        reason: why it cannot.
+    """
+
+    def __init__(self, optimizer: str, reason: str) -> None:
+        super().__init__(f"around must be None for {optimizer}: {reason}")
+        self.optimizer, self.reason = optimizer, reason
+
+
+def alone(optimizer: str, around: Around, reason: str) -> None:
+    """Refuses what a caller puts around a row that nothing may be around.
+
+    Args:
+        optimizer: name of the row.
+        around: what the row was given.
+        reason: why nothing may.
+
+    Raises:
+        NotScaledError: there is something.
+    """
+    if around is not None:
+        raise NotScaledError(optimizer, reason)
+
+
 def wrapped(pure: optax.GradientTransformation, around: Around) -> optax.GradientTransformation:
     """The direction inside of what the caller puts around it."""
     return pure if around is None else around(pure)

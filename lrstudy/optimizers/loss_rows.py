@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from lrstudy.optimizers.directions import DIRECTIONS, Around, LearningRate, Number, direction, stepped
+from lrstudy.optimizers.directions import DIRECTIONS, Around, LearningRate, Number, alone, direction, stepped
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.row import ALONG, ALONG_BOUNDS, MOMENTS, POSITIVE, Optimizer, always, inner_family
 from lrstudy.optimizers.sharpness_aware import sam
@@ -19,20 +19,15 @@ _PRODUCT = 2
 def _sam(
     learning_rate: LearningRate, *, inner: str, rho: Number, around: Around = None, **numbers: Number
 ) -> optax.GradientTransformation:
-    _alone("sam", around, "it climbs by one length over all tensors, which widths change by rules of its own")
+    alone("sam", around, "it climbs by one length over all tensors, which widths change by rules of its own")
     return with_float32_state(sam(stepped(direction(inner, **numbers), learning_rate), rho))
 
 
 def _sophia(
     learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **settings: Any
 ) -> optax.GradientTransformation:
-    _alone("sophia", around, "a factor on a gradient is another on its Hessian")
+    alone("sophia", around, "a factor on a gradient is another on its Hessian")
     return with_float32_state(stepped(sophia_direction(**settings), learning_rate, weight_decay))
-
-
-def _alone(name: str, around: Around, reason: str) -> None:
-    if around is not None:
-        raise ValueError(f"around must be None for {name}: {reason}")
 
 
 def _sophia_gradients(hyperparameters: Mapping[str, Any]) -> float:

@@ -9,7 +9,7 @@ import optax
 
 from lrstudy.optimizers.checks import check_choice
 from lrstudy.optimizers.decay import decay_mask
-from lrstudy.optimizers.directions import Around, LearningRate, Number, stepped, wrapped
+from lrstudy.optimizers.directions import Around, LearningRate, Number, alone, stepped, wrapped
 from lrstudy.optimizers.float32_state import with_float32_state
 from lrstudy.optimizers.frugal import FREE, KINDS, frugal
 from lrstudy.optimizers.lisa import STATES, lisa
@@ -49,8 +49,7 @@ def _frugal_adamw(
     around: Around = None,
     **settings: Any,
 ) -> optax.GradientTransformation:
-    if around is not None:
-        raise ValueError("around must be None for frugal_adamw: Adam's part and the rest follow different rules")
+    alone("frugal_adamw", around, "Adam's part and the rest follow different rules")
     adam = optax.scale_by_adam(b1, b2, eps)
     split = frugal(adam, density=density_percent / 100, key=_key(draws), **settings)
     return with_float32_state(stepped(split, learning_rate, weight_decay))
@@ -67,8 +66,7 @@ def _lisa_adamw(
     around: Around = None,
     **settings: Any,
 ) -> optax.GradientTransformation:
-    if around is not None:
-        raise ValueError("around must be None for lisa_adamw: it sees some of the blocks at a time")
+    alone("lisa_adamw", around, "it sees some of the blocks at a time")
     # Inside, so that a block that is frozen does not decay either; the rate outside, whose count is of all updates.
     adamw = optax.chain(optax.scale_by_adam(b1, b2, eps), optax.add_decayed_weights(weight_decay, mask=decay_mask))
     some = lisa(adamw, block_of, key=_key(draws), **settings)

@@ -14,6 +14,7 @@ from lrstudy.optimizers.directions import (
     LearningRate,
     Number,
     adafactor_direction,
+    alone,
     direction,
     stepped,
     wrapped,
@@ -29,6 +30,8 @@ from lrstudy.optimizers.orthogonal import orthogonal_gradient
 from lrstudy.optimizers.row import ALONG, ALONG_BOUNDS, MOMENTS, POSITIVE, Optimizer, always, inner_family
 from lrstudy.optimizers.schedule_free import averaged_params, schedule_free
 from lrstudy.optimizers.trust_ratio import scale_by_trust_ratio
+
+_RATIO = "its ratio undoes what scales a tensor, and holds its decay"
 
 
 def _adafactor_family(hyperparameters: Mapping[str, Any]) -> str:
@@ -106,15 +109,14 @@ def _muon(
 def _galore(
     learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **settings: Any
 ) -> optax.GradientTransformation:
-    if around is not None:
-        raise ValueError("around must be None for galore: its steps follow the rank of a projection, by no known rule")
+    alone("galore", around, "its steps follow the rank of a projection, by no known rule")
     return with_float32_state(stepped(galore_direction(**settings), learning_rate, weight_decay))
 
 
 def _lamb(
     learning_rate: LearningRate, *, weight_decay: Number, around: Around = None, **numbers: Number
 ) -> optax.GradientTransformation:
-    _alone("lamb", around)
+    alone("lamb", around, _RATIO)
     return with_float32_state(stepped(lamb_direction(weight_decay=weight_decay, **numbers), learning_rate))
 
 
@@ -127,15 +129,10 @@ def _lars(
     weight_decay: Number,
     around: Around = None,
 ) -> optax.GradientTransformation:
-    _alone("lars", around)
+    alone("lars", around, _RATIO)
     ratio = scale_by_trust_ratio("lars", weight_decay=weight_decay, coefficient=coefficient, mask=decay_mask)
     # As published, the momentum is of steps that have been multiplied by their rates.
     return with_float32_state(optax.chain(stepped(ratio, learning_rate), optax.trace(momentum, nesterov)))
-
-
-def _alone(name: str, around: Around) -> None:
-    if around is not None:
-        raise ValueError(f"around must be None for {name}: its ratio undoes what scales a tensor, and holds its decay")
 
 
 def _nap(

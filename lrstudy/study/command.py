@@ -1,6 +1,7 @@
 """The command line of an experiment: every leaf of its configuration is a flag, and every leaf can be swept."""
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from lrstudy.study.grid import parse_values, read_list
 from lrstudy.study.part import Axis, Part, axis
 
 CONFIG, SWEEP = "config.", "sweep."
+_MOST_NEAR = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +234,10 @@ def parse(experiment: Experiment, argv: Sequence[str], values: flags.FlagValues)
     try:
         define_flags(experiment, argv[1:], values)
         left = values(list(argv))
+    except flags.UnrecognizedFlagError as error:
+        # absl compares beginnings, which a study of many parts has by the hundred.
+        near = difflib.get_close_matches(error.flagname, list(values), n=_MOST_NEAR)
+        raise ConfigError(str(flags.UnrecognizedFlagError(error.flagname, suggestions=near))) from error
     except flags.Error as error:
         raise ConfigError(" ".join(str(error).split())) from error
     if len(left) > 1:

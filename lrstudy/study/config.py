@@ -15,6 +15,7 @@ import optax
 from lrstudy import optimizers, tasks
 from lrstudy.laws.extrapolation.racing import PredictiveStop
 from lrstudy.optimizers.clipping import clip_by_global_norm
+from lrstudy.optimizers.directions import NotScaledError
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
@@ -316,12 +317,10 @@ def _check_scaled(run: Run) -> None:
     """
     try:
         make_transform(run, run.hyperparameters)
+    except NotScaledError as error:
+        raise ConfigError(f"parametrization must be none for {error.optimizer}: {error.reason}") from error
     except ValueError as error:
-        # What the row calls `around` is the parametrization to whoever asked for it.
-        reason = str(error).removeprefix("around must be None for ")
-        raise ConfigError(
-            str(error) if reason == str(error) else f"parametrization must be none for {reason}"
-        ) from error
+        raise ConfigError(str(error)) from error
 
 
 def _initial_state(run: Run) -> optax.OptState:

@@ -140,4 +140,8 @@ def test_every_preset_plans_one_program_a_method(preset):
 
 @takes_minutes
 def test_smoke(tmp_path):
-    smoke_run(study.EXPERIMENT, tmp_path)
+    entries = smoke_run(study.EXPERIMENT, tmp_path)
+    # Bytes are counted once; losses have two seeds.
+    assert {name: entry["n"] for name, entry in entries.items()} == {
+        name: 1 if name[0] == "a" else 2 for name in entries
+    }
