@@ -230,10 +230,11 @@ def resolve(config: RunConfig) -> Run:
     if scaling is not None:
         _check_scaled(run)
     if optimizers.TABLE[config.optimizer.name].choosy:
-        _initial_state(run)
+        _check_tensors(config.optimizer.name, run.static_optimizer, task)
     if run.early_stop is not None:
         columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
-        check_stoppable(run, _initial_state(run))
+        transform = make_transform(run, run.hyperparameters)
+        check_stoppable(run, jax.eval_shape(lambda: transform.init(task.init(jax.random.key(0)))))
     return run
 
 
@@ -323,15 +324,17 @@ def _check_scaled(run: Run) -> None:
         raise ConfigError(str(error)) from error
 
 
-def _initial_state(run: Run) -> optax.OptState:
-    """Shapes of the optimizer's first state.
+@functools.lru_cache(maxsize=4096)
+def _check_tensors(name: str, static: tuple[tuple[str, Any], ...], task: tasks.Task) -> None:
+    """Whether a choosy optimizer takes the model's tensors, which does not depend on its numbers.
 
     Raises:
-        ConfigError: the optimizer refuses the model's tensors.
+        ConfigError: it does not.
     """
-    transform = make_transform(run, run.hyperparameters)
+    row = optimizers.TABLE[name]
+    transform = row.build(1.0, **{**row.defaults, **dict(static)})
     try:
-        return jax.eval_shape(lambda: transform.init(run.task.init(jax.random.key(0))))
+        jax.eval_shape(lambda: transform.init(task.init(jax.random.key(0))))
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
