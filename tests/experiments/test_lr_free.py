@@ -56,6 +56,12 @@ def measured(claim_id, found):
     return claim.measure(found)
 
 
+def test_thresholds_are_those_of_the_study():
+    """Fixed before the deciding run; a change here is a change of the question."""
+    expected = {"a1": ("<", 0.5), "a2": (">", 0.05), "b1": (">", 0), "b2": ("<", 0.25), "b3": (">", 0.1)}
+    assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == {**expected, "c1": (">", 0.05)}
+
+
 def test_claims_are_the_scores_worked_out_by_hand():
     """Scores max(0, 4 - r) / 3 on average: NAdamW 0 and 1; DoG 0 and 1/4; Prodigy 1/6 and (2/3 + 5/6) / 2."""
     found = records(TIMES)

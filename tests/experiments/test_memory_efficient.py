@@ -55,6 +55,14 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+def test_thresholds_are_those_of_the_study():
+    """Fixed before the deciding run; a change here is a change of the question."""
+    more = dict.fromkeys(("b1", "b2", "b3", "b4", "c1", "c2", "c3", "e2"), (">=", 0.02))
+    less = dict.fromkeys(("c4", "d1", "d2", "d3", "f1"), ("<=", 0.02))
+    bytes_and_rest = {"a1": ("<=", 1), "a2": ("<=", 0.03), "a3": ("<=", 0.03), "e1": ("<=", 0.05)}
+    assert {c.claim_id: (c.comparison, c.threshold) for c in claims.CLAIMS} == {**more, **less, **bytes_and_rest}
+
+
 def decided(records):
     return {claim.claim_id: claim.decide(records) for claim in claims.CLAIMS}
 
