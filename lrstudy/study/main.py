@@ -16,8 +16,18 @@ from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, CLAIM_FAILED, OK, RUN_FAILED, STOPPED
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.machine import devices, use_compilation_cache, versions
+from lrstudy.study.starting import define_device_flags, leave, start, trains_with_others, use_host_devices
 
 FLAGS = flags.FLAGS
+_SETTINGS = (
+    "executor",
+    "data_devices",
+    "zero_stage",
+    "accumulate",
+    "checkpoint_seconds",
+    "checkpoint_steps",
+    "keep_checkpoints",
+)
 
 
 def define_common_flags(values: flags.FlagValues) -> None:
@@ -33,10 +43,10 @@ def define_common_flags(values: flags.FlagValues) -> None:
         "on_schedule_change", None, policies, "how a run of the folder goes on under another schedule", **module
     )
     flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
-    flags.DEFINE_enum("executor", "auto", ["auto", "vmap", "map"], "how lanes are trained", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
     flags.DEFINE_bool("keep_checkpoints", False, "keep them all, for runs that may start from them later", **module)
+    define_device_flags(values)
 
 
 def main(
@@ -66,22 +76,33 @@ def main(
         del argv
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # orbax tells every step of a save
-        try:
-            sys.exit((act or _study)(experiment, read_command(experiment, FLAGS)))
-        except ConfigError as error:
-            _refuse(error)
-        except KeyboardInterrupt:
-            sys.exit(STOPPED)  # before or after training, where nothing needs saving
-        except (StudyError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(RUN_FAILED)
+        sys.exit(_outcome(lambda: (act or _study)(experiment, read_command(experiment, FLAGS))))
 
     app.run(entry, flags_parser=flags_parser)
 
 
+def _outcome(act: Callable[[], int]) -> int:
+    """Starts JAX as the flags say and acts; returns the exit code, or ends the process where something went wrong."""
+    try:
+        start(FLAGS) if "coordinator" in FLAGS else use_host_devices()
+        return act()
+    except ConfigError as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        return STOPPED  # before or after training, where nothing needs saving
+    except (StudyError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except (RuntimeError, ValueError) as error:  # what a collective raises whose peer is gone
+        if not trains_with_others():
+            raise
+        reason = str(error).strip().splitlines()[0]
+        print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
+    leave(RUN_FAILED)
+
+
 def _refuse(error: ConfigError) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
-    sys.exit(BAD_COMMAND)
+    leave(BAD_COMMAND)
 
 
 def _study(experiment: Experiment, command: Command) -> int:
@@ -107,7 +128,9 @@ def _study(experiment: Experiment, command: Command) -> int:
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
     if FLAGS.dry_run:
         return _dry_run(command, workdir)
-    check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
+    plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
+    check_apart(plan, workdir)
+    check_parts(plan, FLAGS.data_devices, FLAGS.accumulate)
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
@@ -137,19 +160,22 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     from lrstudy.study.signals import StopRequest
     from lrstudy.study.trainer import PreemptedError, Settings
     from lrstudy.study.workdir import read_json, write_json
+    from lrstudy.training.processes import agreed, process, together
 
     use_compilation_cache()
-    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, FLAGS.keep_checkpoints, say)
+    settings = Settings(**{name: FLAGS[name].value for name in _SETTINGS}, warn=say)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}
     files = (workdir.report, workdir.claims, workdir.runs)
-    if (
+    finished = (
         not launch.missing()
         and not launch.unprobed()
         and read_json(workdir.plan) == concluded
         and all(path.is_file() for path in files)
-    ):
+    )
+    together("the plan is read")
+    if finished:
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     if any(run.early_stop for group in launch.missing() for run in group.runs):
@@ -170,8 +196,9 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
             return RUN_FAILED if launch.failures else OK
         header = header_of(experiment, command, nested(plan))
         write_json(workdir.config, header)
-        code = _conclude(experiment, workdir, header)
+        code = _conclude(experiment, workdir, header) if process().leads else OK
         write_json(workdir.plan, {**plan.to_json(), "concluded": True})
+        code = int(agreed(code))
     return RUN_FAILED if launch.failures else code
 
 
@@ -185,11 +212,14 @@ def _stages(launch: Any, command: Command, stop: Any) -> Any:
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import say
     from lrstudy.study.workdir import write_json
+    from lrstudy.training.processes import together
 
     while True:
         write_json(launch.workdir.plan, {**launch.plan.to_json(), "concluded": False})
         launch.run(stop)
+        together("a stage is recorded")
         plan, waiting = plan_ready(command.parts, launch.workdir, FLAGS.on_schedule_change)
+        together("the next is planned")
         if plan.parts.keys() == launch.plan.parts.keys():
             for name, reason in waiting.items():
                 say(f"part {name} is not planned: {reason}")
@@ -250,6 +280,21 @@ def check_apart(plan: Any, workdir: Any) -> None:
         inside = text.is_dir() and root.is_relative_to(text)
         if inside and not any(part.startswith(".") for part in root.relative_to(text).parts):
             raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
+
+
+def check_parts(plan: Any, devices: int, micro_batches: int) -> None:
+    """Refuses tasks whose batches cannot be computed in so many parts.
+
+    Raises:
+        ConfigError: one is.
+    """
+    from lrstudy.training.parts import check_task
+
+    for group in plan.groups:
+        try:
+            check_task(group.runs[0].task, devices, micro_batches)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:

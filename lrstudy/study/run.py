@@ -21,6 +21,7 @@ from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
+from lrstudy.training.processes import process, together
 from lrstudy.training.program import Lane, to_host
 
 
@@ -109,13 +110,16 @@ class Launch:
                 self._train_group(group, stop)
             self.write_runs()
             self._probe(name, stop)
-            self._announce(name)
+            if process().leads:
+                self._announce(name)
 
     def _train_group(self, group: Group, stop: StopRequest) -> None:
         trainer = GroupTrainer(group, self.workdir, self.settings, stop)
         try:
             trainer.train(functools.partial(self._trunk_lanes, group, stop), functools.partial(self._trunk_rows, group))
         except jax.errors.JaxRuntimeError as error:
+            if process().count > 1:
+                raise  # another process may be gone, and this one cannot go on alone
             # The program itself failed, out of memory as a rule: these runs have failed, the study goes on.
             reason = str(error).strip().splitlines()[0]
             self.failures |= {run.run_id: reason for run in group.runs}
@@ -167,6 +171,7 @@ class Launch:
                 functools.partial(_leave_if_asked, stop),
             )
             write_table(self._table_of(probe), probe.measure(context))
+            together(f"probe {probe.name}")
 
     def unprobed(self) -> list[Probe]:
         """The probes whose part is finished and that have no table of exactly its runs."""
@@ -243,5 +248,6 @@ def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]
 
 
 def say(line: str) -> None:
-    """One line to the user, apart from the results on standard output."""
-    print(line, file=sys.stderr, flush=True)
+    """One line to the user, apart from the results on standard output; of several processes the first speaks."""
+    if process().leads:
+        print(line, file=sys.stderr, flush=True)

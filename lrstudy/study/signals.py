@@ -6,6 +6,8 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
+from lrstudy.training.processes import any_process
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -15,15 +17,17 @@ class StopRequest:
     A handler written in Python runs only between two steps of Python code, so a second signal would wait for a compiled
     program to end. The interpreter writes every signal to a pipe the moment it comes; a thread that reads the pipe
     leaves the process at the second one, whatever the main thread is doing. Checkpoints are whole at every instant.
-
-    Attributes:
-        requested: whether a signal has come.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._came = False
         self._previous: dict[int, object] = {}
         self._source, self._sink, self._previous_fd = -1, -1, -1
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come, to any of the processes that train together; all must ask."""
+        return any_process(self._came)
 
     def __enter__(self) -> "StopRequest":
         self._source, self._sink = os.pipe()
@@ -44,8 +48,8 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if not self.requested:
-            self.requested = True
+        if not self._came:
+            self._came = True
             print("\nstopping: saving first (once more to leave at once)", file=sys.stderr, flush=True)
 
 

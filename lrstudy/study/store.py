@@ -14,6 +14,7 @@ from lrstudy.study.stored import config_to_json, stored_run
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 from lrstudy.training import checkpoint
 from lrstudy.training.loop import Columns
+from lrstudy.training.processes import process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +123,8 @@ class GroupStore:
 
     def truncate(self, step: int) -> None:
         """Removes the files that hold rows from ``step`` on, which are about to be made again."""
+        if not process().leads:
+            return
         for path in self._workdir.metrics.glob(f"{self._group.group_id}-*.parquet"):
             match = _NAME.fullmatch(path.name)
             if match and int(match["stop"]) > step and int(match["start"]) >= step:

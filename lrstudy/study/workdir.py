@@ -6,11 +6,13 @@ import fcntl
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.training.processes import process
 
 TEMPORARY = ".writing-"
 
@@ -62,6 +64,9 @@ class Workdir:
             StudyError: another process holds it; the message says which.
         """
         self._make()
+        if not process().leads:
+            yield  # the first process holds it for all
+            return
         index, count = shard
         whole, share = self.root / "lock", self.root / f"lock-{index}-of-{count}"
         with contextlib.ExitStack() as stack:
@@ -135,8 +140,15 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block ends well and vanishes if it does not."""
+    """A temporary path beside ``path`` that takes its place if the block ends well and vanishes if it does not.
+
+    Of processes that train together only the first's takes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not process().leads:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name
+        return
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # shards write the same files
     try:
         yield temporary
