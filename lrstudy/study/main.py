@@ -97,7 +97,7 @@ def _outcome(act: Callable[[], int]) -> int:
             raise
         reason = str(error).strip().splitlines()[0]
         print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
-    leave(RUN_FAILED)
+    return leave(RUN_FAILED)
 
 
 def _refuse(error: ConfigError) -> NoReturn:
