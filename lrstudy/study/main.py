@@ -19,15 +19,8 @@ from lrstudy.study.machine import devices, use_compilation_cache, versions
 from lrstudy.study.starting import define_device_flags, leave, start, trains_with_others, use_host_devices
 
 FLAGS = flags.FLAGS
-_SETTINGS = (
-    "executor",
-    "data_devices",
-    "zero_stage",
-    "accumulate",
-    "checkpoint_seconds",
-    "checkpoint_steps",
-    "keep_checkpoints",
-)
+_LAYOUT = ("executor", "data_devices", "zero_stage", "accumulate")
+_SETTINGS = (*_LAYOUT, "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
 
 
 def define_common_flags(values: flags.FlagValues) -> None:
@@ -130,7 +123,7 @@ def _study(experiment: Experiment, command: Command) -> int:
         return _dry_run(command, workdir)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     check_apart(plan, workdir)
-    check_parts(plan, FLAGS.data_devices, FLAGS.accumulate)
+    check_parts(plan, **{name: FLAGS[name].value for name in _LAYOUT})
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
@@ -282,19 +275,26 @@ def check_apart(plan: Any, workdir: Any) -> None:
             raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
 
 
-def check_parts(plan: Any, devices: int, micro_batches: int) -> None:
-    """Refuses tasks whose batches cannot be computed in so many parts.
+def check_parts(plan: Any, executor: Any, **shared: int) -> None:
+    """Refuses devices that there are not, and tasks whose batches cannot be computed in so many parts.
+
+    Args:
+        plan: of the study.
+        executor: see ``lanes.layout_of``.
+        shared: see ``lanes.layout_of``.
 
     Raises:
         ConfigError: one is.
     """
+    from lrstudy.training.lanes import layout_of
     from lrstudy.training.parts import check_task
 
-    for group in plan.groups:
-        try:
-            check_task(group.runs[0].task, devices, micro_batches)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+    try:
+        layout_of(executor, 1, **shared)
+        for group in plan.groups:
+            check_task(group.runs[0].task, shared["data_devices"], shared["accumulate"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:

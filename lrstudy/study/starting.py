@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from absl import flags
@@ -37,13 +38,10 @@ def start(values: flags.FlagValues) -> None:
     Raises:
         ConfigError: they contradict each other, or JAX has been started already.
     """
+    joined = _joined(values)
     use_host_devices(values.host_devices)
-    if values.coordinator is None:
-        for name in ("num_processes", "process_id"):
-            if values[name].value is not None:
-                raise ConfigError(f"{name} needs --coordinator=host:port, the same for all processes")
-        return
-    _join(values)
+    if joined:
+        _join(values.coordinator, joined)
 
 
 def use_host_devices(count: int | None = None) -> None:
@@ -71,28 +69,42 @@ def use_host_devices(count: int | None = None) -> None:
         raise ConfigError("host_devices must be said before JAX starts") from error
 
 
-def _join(values: flags.FlagValues) -> None:
+def _joined(values: flags.FlagValues) -> dict[str, Any]:
+    """What JAX needs to know of the processes that train together; nothing where this one is alone.
+
+    Raises:
+        ConfigError: how many they are, and which this is, is not said, or nobody whom they find each other by.
+    """
+    count, index, address = values.num_processes, values.process_id, values.coordinator
+    if address is None:
+        for name in ("num_processes", "process_id"):
+            if values[name].value is not None:
+                raise ConfigError(f"{name} needs --coordinator=host:port, the same for all processes")
+        return {}
+    if values.heartbeat_seconds < 1:
+        raise ConfigError(f"heartbeat_seconds must be at least 1, got {values.heartbeat_seconds!r}")
+    found = {"heartbeat_timeout_seconds": values.heartbeat_seconds}
+    if address == "auto":
+        return found
+    if count is None or index is None or not 0 <= index < count:
+        given = f"--num_processes={count} --process_id={index}"
+        raise ConfigError(f"coordinator needs --num_processes=n and --process_id=k with 0 <= k < n, got {given}")
+    return {**found, "coordinator_address": address, "num_processes": count, "process_id": index}
+
+
+def _join(address: str, joined: Mapping[str, Any]) -> None:
     """Joins the processes that train together; waits for all of them.
 
     Raises:
-        ConfigError: how many they are, and which this is, is not said, or the others did not come.
+        ConfigError: the others did not come.
     """
     import jax
 
-    own: dict[str, Any] = {"heartbeat_timeout_seconds": values.heartbeat_seconds}
-    if values.heartbeat_seconds < 1:
-        raise ConfigError(f"heartbeat_seconds must be at least 1, got {values.heartbeat_seconds!r}")
-    if values.coordinator != "auto":
-        count, index = values.num_processes, values.process_id
-        if count is None or index is None or not 0 <= index < count:
-            given = f"--num_processes={count} --process_id={index}"
-            raise ConfigError(f"coordinator needs --num_processes=n and --process_id=k with 0 <= k < n, got {given}")
-        own |= {"coordinator_address": values.coordinator, "num_processes": count, "process_id": index}
     try:
-        jax.distributed.initialize(**own)
+        jax.distributed.initialize(**joined)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"coordinator {values.coordinator} could not be joined: {reason}") from error
+        raise ConfigError(f"coordinator {address} could not be joined: {reason}") from error
     if jax.process_index():
         sys.stdout = io.StringIO()  # what all would print, the first prints
 

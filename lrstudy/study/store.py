@@ -51,10 +51,19 @@ class GroupStore:
         self._group = group
         self._path = workdir.groups / f"{group.group_id}.json"
 
-    def begin(self) -> None:
-        """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is."""
+    def begin(self, layout: str) -> None:
+        """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is.
+
+        Args:
+            layout: how its lanes train; numbers depend by rounding on it.
+        """
         if not self._path.exists():
-            write_json(self._path, self._facts)
+            write_json(self._path, {**self._facts, "layout": layout})
+
+    @property
+    def layout(self) -> str | None:
+        """How an earlier launch trained its lanes."""
+        return self._noted.get("layout")
 
     def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
         """Notes what became of the runs; from now on the group is done."""
@@ -64,7 +73,7 @@ class GroupStore:
     @property
     def _noted(self) -> dict[str, Any]:
         """What was decided on the way."""
-        return {k: v for k, v in (read_json(self._path) or {}).items() if k in ("stopped", "network")}
+        return {k: v for k, v in (read_json(self._path) or {}).items() if k in ("stopped", "network", "layout")}
 
     def stopped(self) -> dict[int, list[str]]:
         """Step to the runs that were stopped there, of every step at which that was decided.
@@ -85,7 +94,7 @@ class GroupStore:
     def note_stopped(self, stopped: Mapping[int, Sequence[str]], network: str | None) -> None:
         """Notes all decisions so far, and which network they were taken by."""
         noted = {"stopped": {str(step): list(ids) for step, ids in stopped.items()}, "network": network}
-        write_json(self._path, {**self._facts, **noted})
+        write_json(self._path, {**self._facts, **self._noted, **noted})
 
     @property
     def _facts(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lrstudy.study.config import eval_params, make_transform, tracker_of
 from lrstudy.study.early_stop import Races
 from lrstudy.study.errors import StudyError
 from lrstudy.study.extrapolator import load_extrapolator
+from lrstudy.study.fastest import chosen
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
 from lrstudy.study.signals import StopRequest
@@ -39,9 +40,9 @@ class Settings:
     """How runs are trained; none of it but the predictor changes what they compute.
 
     Attributes:
-        executor: see ``lanes.layout_of``.
+        executor: see ``lanes.layouts_of``.
         data_devices: devices that share every batch.
-        zero_stage: see ``lanes.layout_of``.
+        zero_stage: see ``lanes.layouts_of``.
         accumulate: micro-batches of a batch.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
@@ -96,17 +97,25 @@ class GroupTrainer:
 
     @functools.cached_property
     def layout(self) -> lanes.Layout:
-        """On which devices, and how, the lanes train."""
+        """On which devices, and how, the lanes train: as they did before, or as is likely or known to be fastest."""
         settings = self._settings
         shared = {name: getattr(settings, name) for name in ("data_devices", "zero_stage", "accumulate")}
-        return lanes.layout_of(settings.executor, len(self._group.runs), **shared)
+        found = lanes.layouts_of(settings.executor, len(self._group.runs), **shared)
+        before = [layout for layout in found if layout.name == self._store.layout]
+        return before[0] if before else chosen(self._group, found, self._prepared)
 
     @functools.cached_property
     def job(self) -> Job:
         """The compiled program with its numbers and data; made when training begins."""
+        return self._job(self.layout)
+
+    def _job(self, layout: lanes.Layout) -> Job:
         run = self._group.runs[0]
         data, options = run.task.load(), {"eval_params": eval_params(run), "sharpness": self._sharpness}
-        return lanes.make_job(self._hparams, data, self._make_transform, self._cadence, self.layout, **options)
+        return lanes.make_job(self._hparams, data, self._make_transform, self._cadence, layout, **options)
+
+    def _prepared(self, layout: lanes.Layout) -> tuple[Job, Lane]:
+        return self._job(layout), layout.empty(self._abstract)
 
     def train(self, trunk_lanes: TrunkLanes, trunk_rows: Callable[[], Any]) -> None:
         """Trains to the end and notes the outcomes.
@@ -120,7 +129,7 @@ class GroupTrainer:
             PreemptedError: a stop was requested; everything is saved.
             CheckpointError: a checkpoint could not be written.
         """
-        self._store.begin()
+        self._store.begin(self.layout.name)
         position = self._resume()
         if position is None and self._group.branches:
             position = self._branch(trunk_lanes)

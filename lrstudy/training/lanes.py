@@ -26,6 +26,7 @@ from lrstudy.training.program import (
     MakeTransform,
     Program,
     Rows,
+    Window,
     abstract_lanes,
     empty_lanes,
     make_program,
@@ -55,14 +56,20 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """The executor that it is, and on how many devices."""
-        return self.loop if self.mesh is None else " x ".join(str(self.mesh.shape[axis]) for axis in (LANES, DATA))
+        """Its loop, and how many devices there are along each axis."""
+        axes = () if self.mesh is None else (LANES, DATA)
+        return " ".join([self.loop, *(f"{axis}={self._size(axis)}" for axis in axes)])
+
+    @property
+    def shares_batches(self) -> bool:
+        """Whether several devices share every batch."""
+        return self._size(DATA) > 1
 
     @property
     def sharing(self) -> Sharing:
         """How a lane's step shares its batch and its state."""
         pieces = accumulated(self.accumulate)
-        if self._size(DATA) == 1:
+        if not self.shares_batches:
             return Sharing(pieces, pieces)
         over = share_batch(self.zero_stage)
         return Sharing(lambda means: over.gradient(pieces(means)), lambda means: over.loss(pieces(means)), over.place)
@@ -110,15 +117,28 @@ class Layout:
 
         return jax.tree.map(one, abstract, specs)
 
-    def _specs(self, lanes: Lane) -> Lane:
+    def kept(self, lanes: Lane) -> Lane:
+        """A device's own lanes, inside the program, spread along ``data`` as they came.
+
+        Left to itself the partitioner may spread them otherwise, and the next call would compile anew.
+        """
+        return jax.tree.map(jax.lax.with_sharding_constraint, lanes, self._specs(lanes, None))
+
+    def _specs(self, lanes: Lane, lane_axis: str | None = LANES) -> Lane:
         """How every array of stacked lanes is spread."""
+        if self._size(LANES) == 1:
+            lane_axis = None  # as the program gives it back
 
         def one(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
+        def alike(leaf: Any) -> P:
+            del leaf
+            return P(lane_axis)
+
         state = state_specs(jax.tree.map(one, lanes.state), self.zero_stage, DATA, self._size(DATA))
-        stacked = jax.tree.map(lambda spec: P(LANES, *spec), state, is_leaf=lambda node: isinstance(node, P))
-        return Lane(stacked, P(LANES), jax.tree.map(lambda _: P(LANES), lanes.tracker))  # pyright: ignore[reportArgumentType]
+        stacked = jax.tree.map(lambda spec: P(lane_axis, *spec), state, is_leaf=lambda node: isinstance(node, P))
+        return Lane(stacked, P(lane_axis), jax.tree.map(alike, lanes.tracker))  # pyright: ignore[reportArgumentType]
 
     def _size(self, axis: str) -> int:
         return 1 if self.mesh is None else self.mesh.shape[axis]
@@ -136,10 +156,10 @@ class Layout:
         return tree if self.mesh is None else place(tree, NamedSharding(self.mesh, spec))
 
 
-def layout_of(
+def layouts_of(
     executor: Executor, count: int, *, data_devices: int = 1, zero_stage: int = 0, accumulate: int = 1
-) -> Layout:
-    """The layout of so many lanes on this machine.
+) -> tuple[Layout, ...]:
+    """The layouts of so many lanes that suit this machine, the likeliest to be fast first.
 
     Args:
         executor: ``vmap`` or ``map`` on one device; ``devices``: lanes are dealt out to all devices, of all processes,
@@ -151,6 +171,9 @@ def layout_of(
         zero_stage: see ``devices.shard``.
         accumulate: see ``Layout``.
 
+    Returns:
+        One layout, or several under ``auto`` on one process, of which only a measurement can tell.
+
     Raises:
         ValueError: an unknown executor or stage, more devices than there are, or one device for several processes.
     """
@@ -160,45 +183,54 @@ def layout_of(
     for name, value in (("data_devices", data_devices), ("accumulate", accumulate)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value!r}")
-    found = jax.devices()
+    found, several, cpu = jax.devices(), process().count > 1, jax.default_backend() == "cpu"
     rows, left = divmod(len(found), data_devices)
-    several = process().count > 1
     if not rows or (several and left):
-        rule = (
-            f"a divisor of the {len(found)} devices" if several else f"at most the {len(found)} devices that there are"
-        )
-        raise ValueError(f"data_devices must be {rule}, got {data_devices!r}")
+        rule = "a divisor" if several else "at most the number"
+        raise ValueError(f"data_devices must be {rule} of the {len(found)} devices, got {data_devices!r}")
     if zero_stage and data_devices == 1:
         raise ValueError(f"zero_stage needs devices that share a batch: data_devices above 1, got stage {zero_stage!r}")
-    own = "map" if jax.default_backend() == "cpu" else "vmap"
     must = several or data_devices > 1
     if must and executor in ("vmap", "map"):
         raise ValueError(f"executor must be devices where processes or devices train together, got {executor!r}")
+    loops = ("map", "vmap") if cpu else ("vmap", "map")
+    alone = [Layout(loop, accumulate=accumulate) for loop in loops]
     if executor in ("vmap", "map"):
-        return Layout(executor, accumulate=accumulate)
-    if executor == "auto" and not must and min(rows, count) == 1:
-        return Layout(own, accumulate=accumulate)
-    each = -(-count // rows)
-    used = rows if several else -(-count // each)
-    return Layout(own, make_mesh(used, data_devices, found), zero_stage, accumulate)
+        return (alone[loops.index(executor)],)
+    # Every device has as many lanes as another, so of nine lanes on eight devices five have two, or none.
+    used = rows if several else -(-count // -(-count // rows))
+    spread_out = [Layout(loop, make_mesh(used, data_devices, found), zero_stage, accumulate) for loop in loops]
+    if executor == "devices" or must:
+        return (spread_out[0],)
+    if min(rows, count) > 1:
+        return (spread_out[0], alone[0]) if cpu else tuple(spread_out)
+    return (alone[0],) if cpu or count == 1 else tuple(alone)
 
 
-def _over_lanes(one: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+def layout_of(executor: Executor, count: int, **shared: int) -> Layout:
+    """The first of the layouts that suit so many lanes (see ``layouts_of``)."""
+    return layouts_of(executor, count, **shared)[0]
+
+
+def _mapped(one: Callable[..., Any], loop: str) -> Callable[..., Any]:
     """``one(lane, hparams, data, when)`` for stacked lanes and numbers."""
-    if layout.loop == "vmap":
-        mapped = jax.vmap(one, in_axes=(0, 0, None, None))
-    else:
+    if loop == "vmap":
+        return jax.vmap(one, in_axes=(0, 0, None, None))
 
-        def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, when: Any) -> Any:
-            return jax.lax.map(lambda lane: one(lane[0], lane[1], data, when), (lanes, hparams))
+    def mapped(lanes: Lane, hparams: Hyperparameters, data: Data, when: Any) -> Any:
+        return jax.lax.map(lambda lane: one(lane[0], lane[1], data, when), (lanes, hparams))
 
-    mesh = layout.mesh
-    if mesh is None:
-        return mapped
+    return mapped
+
+
+def _over_devices(many: Callable[..., Any], layout: Layout) -> Callable[..., Any]:
+    """``many(lanes, hparams, data, when)`` with every device's own lanes."""
+    if layout.mesh is None:
+        return many
     # Where no batch is shared every axis is manual, so that nothing is left for the partitioner to decide.
-    names = {LANES} if mesh.shape[DATA] > 1 else {LANES, DATA}
+    names = {LANES} if layout.shares_batches else {LANES, DATA}
     specs = (P(LANES), P(LANES), P(), P())
-    return jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=P(LANES), axis_names=names, check_vma=False)
+    return jax.shard_map(many, mesh=layout.mesh, in_specs=specs, out_specs=P(LANES), axis_names=names, check_vma=False)
 
 
 def spread(program: Program, layout: Layout) -> Callable[..., tuple[Lane, Rows]]:
@@ -212,7 +244,14 @@ def spread(program: Program, layout: Layout) -> Callable[..., tuple[Lane, Rows]]
         ``(lanes, hparams, data, window) -> (lanes, rows)`` with a leading axis of lanes everywhere but in ``data`` and
         ``window``, and arguments where ``layout`` puts them; it compiles once for every shape.
     """
-    return jax.jit(_over_lanes(program, layout), donate_argnums=0)
+
+    def kept(lane: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
+        lanes, rows = mapped(lane, hparams, data, window)
+        return layout.kept(lanes), rows
+
+    mapped = _mapped(program, layout.loop)
+    many = _over_devices(kept if layout.shares_batches else mapped, layout)
+    return jax.jit(many, donate_argnums=0)
 
 
 def spread_measure(measure: Measure, layout: Layout) -> Callable[..., Any]:
@@ -225,7 +264,7 @@ def spread_measure(measure: Measure, layout: Layout) -> Callable[..., Any]:
     Returns:
         ``(lanes, hparams, data, step) -> (trackers, rows, whether each was made)`` with a leading axis of lanes.
     """
-    return jax.jit(_over_lanes(measure, layout))
+    return jax.jit(_over_devices(_mapped(measure, layout.loop), layout))
 
 
 def make_job(
@@ -275,7 +314,7 @@ def run(
         record_every: see ``Cadence``.
         evaluate_every: see ``Cadence``.
         sharpness: what is measured of it; ``None``: nothing.
-        executor: see ``layout_of``.
+        executor: see ``layouts_of``.
 
     Returns:
         The stacked lanes, the metric rows by lane and step, and the final evaluations, as columns (see ``loop.Chunk``).
