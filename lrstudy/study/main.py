@@ -123,7 +123,8 @@ def _study(experiment: Experiment, command: Command) -> int:
         return _dry_run(command, workdir)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     check_apart(plan, workdir)
-    check_parts(plan, **{name: FLAGS[name].value for name in _LAYOUT})
+    shared: dict[str, Any] = {name: FLAGS[name].value for name in _LAYOUT}
+    check_parts(plan, **shared)
     with workdir.locked((index, count)):
         return _train(experiment, command, workdir)
 
@@ -156,7 +157,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
     from lrstudy.training.processes import agreed, process, together
 
     use_compilation_cache()
-    settings = Settings(**{name: FLAGS[name].value for name in _SETTINGS}, warn=say)
+    given: dict[str, Any] = {name: FLAGS[name].value for name in _SETTINGS}
+    settings = Settings(**given, warn=say)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
     concluded = {**plan.to_json(), "concluded": True}

@@ -24,7 +24,7 @@ LANES, DATA = "lanes", "data"
 ZERO_STAGES = (0, 1, 2, 3)
 
 
-def make_mesh(lanes: int = 1, data: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(lanes: int = 1, data: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of ``lanes`` by ``data`` devices.
 
     Args:
@@ -42,7 +42,7 @@ def make_mesh(lanes: int = 1, data: int = 1, devices: Sequence[jax.Device] | Non
     return jax.make_mesh((lanes, data), (LANES, DATA), axis_types=(AxisType.Auto,) * 2, devices=kept)
 
 
-def data_parallel(step: Step, devices: Sequence[jax.Device] | None = None) -> Callable[..., tuple[TrainState, Metrics]]:
+def data_parallel(step: Step, devices: Sequence[Any] | None = None) -> Callable[..., tuple[TrainState, Metrics]]:
     """A step whose batch is shared by devices, by ``pmap``.
 
     The state goes in and comes out as for the step itself, its arrays on all devices; it is donated. No mesh context

@@ -3,7 +3,8 @@
 All take the same turns: what one of them decides by its clock, its files or its signals, it tells the others.
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +30,9 @@ def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(one, tree)
 
 
-class Share(NamedTuple):
-    """Which process this is.
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """One of the processes that train together.
 
     Attributes:
         index: of this process.
@@ -46,9 +48,9 @@ class Share(NamedTuple):
         return self.index == 0
 
 
-def process() -> Share:
+def process() -> Process:
     """This process among those that train together."""
-    return Share(jax.process_index(), jax.process_count())
+    return Process(jax.process_index(), jax.process_count())
 
 
 def fetch(tree: Any) -> Any:

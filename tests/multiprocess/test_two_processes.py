@@ -81,7 +81,8 @@ def undisturbed(tmp_path_factory):
     (code, out, err), (other, silence, _) = ended(together(workdir))
     assert (code, other) == (0, 0), err
     assert "best" in out
-    assert not silence  # the first speaks for all
+    # The first speaks for all; what collectives run on says its own lines.
+    assert not [line for line in silence.splitlines() if not line.startswith("[Gloo]")]
     return workdir
 
 
