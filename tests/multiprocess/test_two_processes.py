@@ -64,7 +64,7 @@ def runs(workdir):
 
 def newest(workdir):
     found = (workdir / "checkpoints").glob("*/*/manifest.json")
-    return max((int(path.parent.name) for path in found), default=0)
+    return max((int(path.parent.name) for path in found if path.parent.name.isdigit()), default=0)
 
 
 def wait_for(step, workdir, process):
