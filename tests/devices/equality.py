@@ -26,7 +26,7 @@ import optax
 from lrstudy.models import Transformer
 from lrstudy.training import checkpoint, devices, init_state, lanes, loop, make_train_step
 from lrstudy.training.parts import Sharing, accumulated, averaged
-from lrstudy.training.program import abstract_lanes, stack
+from lrstudy.training.program import abstract_lanes, make_window, stack
 from tests.training.problems import hparams_and_transform, run_of
 
 COUNTS = (1, 2, 4, 8)
@@ -260,6 +260,14 @@ def restored_rows() -> Iterator[dict[str, Any]]:
         }
 
 
+def lane_collectives() -> dict[str, list[int]]:
+    """What the program of lanes on 2 x 4 devices sends, whose batches are shared and nothing else."""
+    layout = lanes.Layout("map", devices.make_mesh(2, 4))
+    job, abstract = job_of(layout)
+    window = make_window(0, 4, record_at=[0], fresh=True)
+    return collectives(job.program.lower(layout.empty(abstract), job.hparams, job.data, window).compile().as_text())
+
+
 def donated() -> dict[str, bool]:
     """Whether a step's old state is gone after it."""
     ways = {
@@ -281,6 +289,7 @@ def everything() -> dict[str, Any]:
         "lanes": list(lane_rows()),
         "restored": list(restored_rows()),
         "donated": donated(),
+        "lane_collectives": lane_collectives(),
         "whole": [int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(begin().params)],
     }
 

@@ -66,6 +66,13 @@ def test_nothing_is_gathered_but_what_a_stage_must(right, found):
         assert sorted(text["reduce-scatter"]) == (shares if row["stage"] > 1 else []), row
 
 
+def test_lanes_that_share_batches_send_each_other_means_alone(found):
+    text = found["lane_collectives"]
+    # Loss and gradient are one all-reduce of a tuple, between the four devices of a lane.
+    assert text["all-reduce"]
+    assert not text["all-gather"] + text["all-to-all"] + text["reduce-scatter"]
+
+
 def test_lanes_on_devices_give_the_numbers_of_one_device(found):
     assert len(found["lanes"]) == 12
     for row in found["lanes"]:
