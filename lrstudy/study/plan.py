@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from lrstudy.study.collecting import uncollected
 from lrstudy.study.config import Run, make_transform, resolve, start_of, trunk_of
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.part import Part
@@ -69,7 +70,7 @@ class Group:
     branches: tuple[Branch, ...] | None = None
     kept_steps: tuple[int, ...] = ()
 
-    @property
+    @functools.cached_property
     def group_id(self) -> str:
         """Digest of the runs."""
         return hashlib.sha256(" ".join(run.run_id for run in self.runs).encode()).hexdigest()[:12]
@@ -121,6 +122,7 @@ def _as_asked(run: Run) -> Run:
     return run
 
 
+@uncollected()
 def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Callable[[Run], Run] = _as_asked) -> Plan:
     """Plans all runs of a study.
 
@@ -175,9 +177,7 @@ def shard_of(plan: Plan, index: int, count: int) -> Plan:
     return dataclasses.replace(plan, groups=tuple(g for g in plan.groups if owner[g.group_id] in mine))
 
 
-def _started(
-    runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces
-) -> dict[str, Branch]:
+def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces) -> dict[str, Branch]:
     """Where the runs that name their start do start; a finished run of the folder joins the plan, as trunks do.
 
     Raises:
@@ -192,7 +192,7 @@ def _started(
         origin_id, step = start
         if origin_id not in runs and origin_id not in earlier.stored:
             raise ConfigError(f"start must name a run of the folder or of this command, got {run.config.start!r}")
-        origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id)
+        origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id, pieces)
         if step > origin.config.steps:
             raise ConfigError(f"start must be a step of a run of {origin.config.steps} steps, got {run.config.start!r}")
         if run.config.optimizer.name != origin.config.optimizer.name or _state(run, pieces) != _state(origin, pieces):
@@ -228,9 +228,7 @@ def _ancestor(start: Branch, branches: Mapping[str, Branch]) -> Branch:
     return start
 
 
-def _branches(
-    runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces
-) -> dict[str, Branch]:
+def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces) -> dict[str, Branch]:
     """Finds or adds the trunk of every run that has one."""
     families: dict[str, list[tuple[str, int, Run]]] = defaultdict(list)
     for run_id, run in runs.items():
@@ -238,7 +236,7 @@ def _branches(
         if trunk is not None:
             resolved = resolve(trunk[0], pieces)
             families[_family(resolved)].append((run_id, trunk[1], resolved))
-    trunks = _serving(families, runs, earlier)
+    trunks = _serving(families, runs, earlier, pieces)
     found: dict[str, Branch] = {}
     order = list(dict.fromkeys(first_part.values()))
     for family, branching in families.items():
@@ -253,7 +251,7 @@ def _branches(
 
 
 def _serving(
-    families: Mapping[str, Sequence[tuple[str, int, Run]]], runs: Mapping[str, Run], earlier: Earlier
+    families: Mapping[str, Sequence[tuple[str, int, Run]]], runs: Mapping[str, Run], earlier: Earlier, pieces: Pieces
 ) -> dict[str, Run]:
     """The trunk of every family: the shortest run that is asked for and long enough, else of the folder, else anew."""
     own = {family: max(branching, key=lambda b: b[1]) for family, branching in families.items()}
@@ -269,7 +267,7 @@ def _serving(
             found[family] = min(settled, key=lambda run: run.config.steps)
     left = {family: trunk for family, (_, _, trunk) in own.items() if family not in found}
     stored: dict[str, list[Run]] = defaultdict(list)
-    for run in _stored_trunks(left.values(), runs, earlier):
+    for run in _stored_trunks(left.values(), runs, earlier, pieces):
         stored[_family(run)].append(run)
     for family, trunk in left.items():
         serving = [run for run in stored[family] if run.config.steps >= trunk.config.steps]
@@ -277,14 +275,14 @@ def _serving(
     return found
 
 
-def _stored_trunks(trunks: Iterable[Run], runs: Mapping[str, Run], earlier: Earlier) -> Iterable[Run]:
+def _stored_trunks(trunks: Iterable[Run], runs: Mapping[str, Run], earlier: Earlier, pieces: Pieces) -> Iterable[Run]:
     """Finished runs of the folder, not asked for now, that could serve as one of these trunks."""
     wanted = {(trunk.config.task.name, trunk.config.schedule.name, trunk.config.seed) for trunk in trunks}
     for run_id in sorted(earlier.done - runs.keys() if wanted else ()):
         data = earlier.stored[run_id]
         if (data["task"][0], data["schedule"][0], data["seed"]) in wanted:
             with contextlib.suppress(StudyError, ConfigError):  # a text that has changed since is no trunk
-                yield stored_run(data, run_id)
+                yield stored_run(data, run_id, pieces)
 
 
 def _family(run: Run) -> str:
@@ -295,11 +293,12 @@ def _family(run: Run) -> str:
 def _signature(run: Run, part: str, branch: Branch | None, pieces: Pieces) -> tuple[Any, ...]:
     """Runs of equal signature differ in numbers alone and can be lanes of one program."""
     config = run.config
-    parts = run.schedule, run.task, run.optimizer, config.clip_norm
+    others = run.task, run.optimizer, config.clip_norm
     return (
         part,
         branch is not None,
-        pieces.of("structure", parts, lambda: jax.tree.structure(run.hyperparameters)),
+        pieces.of("schedule's structure", (run.schedule,), lambda: jax.tree.structure(run.schedule)),
+        pieces.of("structure", others, lambda: jax.tree.structure(run.hyperparameters._replace(schedule=None))),
         run.parametrization and run.parametrization[0],
         config.optimizer.name,
         pieces.of("static", (run.optimizer,), lambda: run.static_optimizer),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lrstudy.study.claims import caveat, interval_text, unsettled
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
-from lrstudy.study.records import UNREADABLE, Records
+from lrstudy.study.records import UNREADABLE, Records, numbered
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir, replacing
 
@@ -127,7 +127,7 @@ def _table(table: Table, records: Records) -> str:
 
 def _runs(records: Records) -> str:
     frame = records.runs
-    varying = [name for name in frame.columns if frame[name].astype(str).nunique() > 1]
+    varying = [name for name in frame.columns if numbered(frame[name].dropna()).any()]
     keep = ["run_id", *(name for name in varying if name not in ("run_id", "group"))]
     if "outcome" not in keep:
         keep.append("outcome")

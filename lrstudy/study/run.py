@@ -18,7 +18,7 @@ from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context, Probe, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
+from lrstudy.study.store import begun_groups, finished_runs, home_id, home_of, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training.program import Lane, to_host
@@ -127,11 +127,12 @@ class Launch:
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
         lanes = self._lanes_at(trunk, branch.step, stop)
         found = int(lanes.state.step[place])
-        _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
         if found > branch.step:
             raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it starts at {found}")
-        if found < branch.step and entry.get("outcome") == "stopped":
-            raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
+        if found < branch.step:
+            _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
+            if entry.get("outcome") == "stopped":
+                raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
         return lanes, place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
@@ -144,8 +145,8 @@ class Launch:
 
     def _home(self, run_id: str) -> Group:
         """The group that has a run's checkpoints and rows: its own, or one of an earlier command that trained it."""
-        own, home = self._owner.get(run_id), home_of(self.workdir, run_id)
-        group = own if home is None or (own and own.group_id == home.group_id) else home
+        own, home = self._owner.get(run_id), home_id(self.workdir, run_id)
+        group = own if home is None or (own and own.group_id == home) else home_of(self.workdir, run_id)
         if group is None:
             raise StudyError(f"run {run_id} is not in '{self.workdir.root}'")
         return group

@@ -83,7 +83,7 @@ def test_what_a_user_named_is_shown_as_text(finished):
 
 def test_the_page_answers_what_a_stranger_asks(finished):
     text = " ".join(read(finished[1]).text)
-    for wanted in ("Does it?", "holds", "Every setting", "To reproduce", "9 ok", "s of training"):
+    for wanted in ("Does it?", "holds", "Every setting", "To reproduce", "12 ok", "s of training"):
         assert wanted in text, wanted
 
 
