@@ -9,6 +9,8 @@ from lrstudy.study.config import PLAIN_FIELDS, Run, RunConfig, resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.pieces import Pieces
 
+_BESIDE = json.JSONEncoder(sort_keys=True)
+
 
 def config_to_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain data from which ``config_from_json`` makes an equal one."""
@@ -53,6 +55,11 @@ def differ_in_schedule(one: Run, other: Run) -> bool:
 def same_schedule(one: Run, other: Run) -> bool:
     """Whether two runs have the same schedule, arguments that follow from their length and where it begins included."""
     return _schedule(one) == _schedule(other)
+
+
+def beside_schedule(run: Run) -> str:
+    """What two runs share that differ in their schedule, their length and where they start alone, as text."""
+    return _BESIDE.encode(_beside_schedule(run))
 
 
 def _schedule(run: Run) -> dict[str, Any]:
