@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,11 +173,13 @@ def earlier(workdir: Workdir) -> Earlier:
     return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored, starts)
 
 
-def home_id(workdir: Workdir, run_id: str) -> str | None:
-    """The id of the group in whose folder a run's checkpoints are: the finished one if several hold it."""
+def home_ids(workdir: Workdir, run_ids: Collection[str]) -> dict[str, str]:
+    """Run id to the id of the group in whose folder its checkpoints are: the finished one if several hold it."""
     begun = begun_groups(workdir)
-    holders = [name for name in begun if run_id in workdir.begun.made(name, _ids)]
-    return min(holders, key=lambda name: "outcomes" not in begun[name], default=None)
+    # The finished ones come last, and the first of these at the very end, so that it has the last word.
+    names = sorted(begun, key=lambda name: "outcomes" not in begun[name])[::-1]
+    held = {name: workdir.begun.made(name, _ids) for name in names}
+    return {run_id: name for name in names for run_id in run_ids if run_id in held[name]}
 
 
 def home_of(workdir: Workdir, run_id: str) -> Group | None:
@@ -186,7 +188,7 @@ def home_of(workdir: Workdir, run_id: str) -> Group | None:
     Raises:
         StudyError: its configurations now mean other runs.
     """
-    name = home_id(workdir, run_id)
+    name = home_ids(workdir, [run_id]).get(run_id)
     if name is None:
         return None
     group = workdir.begun.made(name, _group)
