@@ -215,8 +215,8 @@ def resolve(config: RunConfig, pieces: Pieces | None = None) -> Run:
     columns |= {**schedule_columns, **task_columns, **optimizer_columns}
     stops = config.early_stop
     early_stop = stops and of("early_stop", (stops,), lambda: choices.build("early_stop", stops))
-    measured = config.sharpness, config.record_every
-    sharpness = config.sharpness and of("sharpness", measured, lambda: _sharpness(config))
+    measured, every = config.sharpness, config.record_every
+    sharpness = measured and of("sharpness", (measured, every), lambda: _sharpness(measured, every))
     run = Run(config, columns, schedule, task, optimizer, scaling, sharpness, early_stop)
     if sharpness is not None:
         named = choices.columns_of("sharpness", sharpness.name, sharpness)
@@ -342,15 +342,15 @@ def _check_early_stop(run: Run, of: Callable[..., Any]) -> None:
     of("stoppable", (*parts, *timed), lambda: check_stoppable(run, of("opt_state", parts, opt_state)))
 
 
-def _sharpness(config: RunConfig) -> Sharpness | None:
+def _sharpness(chosen: Choice, record_every: int) -> Sharpness | None:
     """What is measured; nothing where it would be never.
 
     Raises:
         ConfigError: a measurement would fall between records.
     """
-    found: Sharpness = choices.build("sharpness", config.sharpness)
-    if found.every % config.record_every:
-        rule = f"0 or a multiple of record_every ({config.record_every})"
+    found: Sharpness = choices.build("sharpness", chosen)
+    if found.every % record_every:
+        rule = f"0 or a multiple of record_every ({record_every})"
         raise ConfigError(f"sharpness.every must be {rule}, got {found.every!r}")
     return found if found.every else None
 
