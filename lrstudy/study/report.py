@@ -15,6 +15,9 @@ from lrstudy.study.workdir import Workdir, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_RUNS = 2000
+"""Rows of the table of runs: of twenty thousand the page would be ten megabytes, most of it never looked at."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --line: #d0d0d0; --good: #00734f; --bad: #b00020; }
 @media (prefers-color-scheme: dark) {
@@ -132,7 +135,9 @@ def _runs(records: Records) -> str:
     if "outcome" not in keep:
         keep.append("outcome")
     summary = ", ".join(f"{count} {name}" for name, count in frame["outcome"].value_counts().items())
-    return f"<h2>Runs</h2><details><summary>{len(frame)} runs: {summary}</summary>{_frame(frame[keep])}</details>"
+    note = f"<p>The first {MOST_RUNS} of them; runs.parquet holds them all.</p>" if len(frame) > MOST_RUNS else ""
+    rows = f"{note}{_frame(frame[keep].head(MOST_RUNS))}"
+    return f"<h2>Runs</h2><details><summary>{len(frame)} runs: {summary}</summary>{rows}</details>"
 
 
 def _frame(frame: "pd.DataFrame") -> str:

@@ -131,7 +131,7 @@ def losses_by(records: Records, along: str, metric: str) -> "pd.DataFrame":
 
 
 def sweep_figure(records: Records) -> "Figure":
-    """Loss against the swept rate (or first swept number), one line for every other setting.
+    """Loss against the swept rate (or first swept number), one line for every other setting, the best eight of more.
 
     Raises:
         StudyError: no number was swept.
@@ -143,7 +143,10 @@ def sweep_figure(records: Records) -> "Figure":
     parts = series(records, along)
     metrics = dict.fromkeys(objective(part).replace("_", " ") for part in parts.values())
     lines = {label: losses_by(part, along, objective(part)) for label, part in parts.items()}
-    stopped = {label for label, part in parts.items() if _any_stopped(part)}
+    best = {label: float(losses.mean(axis=1, skipna=False).min()) for label, losses in lines.items()}
+    shown = sorted(lines, key=lambda label: (not np.isfinite(best[label]), best[label]))[:_MOST_SERIES]
+    lines = {label: losses for label, losses in lines.items() if label in shown}
+    stopped = {label for label in lines if _any_stopped(parts[label])}
     return loss_against_rate(lines, f"final {' or '.join(metrics)}", along, stopped)
 
 
