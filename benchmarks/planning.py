@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from benchmarks.timing import interleaved, record, table
+from benchmarks.timing import record, table
 from experiments.sweep import EXPERIMENT
 from lrstudy.study.command import parse, read_command
 from lrstudy.study.derived import static_parts
@@ -69,18 +69,28 @@ def planning(side: int, repeats: int) -> str:
     """Seconds of planning every grid, in this process, whose imports are done."""
     chosen = grids(side)
     plans = {name: planned(arguments) for name, arguments in chosen.items()}
-    seconds = interleaved({name: functools.partial(_plan, own) for name, own in chosen.items()}, repeats)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
+    for _ in range(repeats):
+        for name, arguments in chosen.items():
+            own, began = time.process_time(), time.perf_counter()
+            planned(arguments)
+            found[name].append((time.perf_counter() - began, time.process_time() - own))
     rows = []
     for name, plan in plans.items():
-        asked, own = sum(map(len, plan.parts.values())), seconds[name]
+        asked = sum(map(len, plan.parts.values()))
         count = f"{asked} and {len(plan.trunks)} trunks" if plan.trunks else f"{asked}"
-        spread = f"{min(own):.2f} to {max(own):.2f}"
-        rows.append([name, count, f"{len(plan.groups)}", f"{statistics.median(own):.2f}", spread])
-    return table("Planning", ("grid", "runs", "programs", "seconds (median)", "range"), rows)
+        rows.append([name, count, f"{len(plan.groups)}", *_seconds(found[name])])
+    return table("Planning", ("grid", "runs", "programs", *_COLUMNS), rows)
 
 
-def _plan(arguments: Sequence[str]) -> None:
-    planned(arguments)
+_COLUMNS = ("seconds (median)", "range", "seconds of the processor")
+
+
+def _seconds(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """Of pairs by the clock and of the processor, which other processes do not change."""
+    wall, processor = zip(*pairs, strict=True)
+    spread = f"{min(wall):.2f} to {max(wall):.2f}"
+    return [f"{statistics.median(wall):.2f}", spread, f"{statistics.median(processor):.2f}"]
 
 
 def launched(arguments: Sequence[str], *, module: bool = True) -> tuple[float, float]:
@@ -111,14 +121,10 @@ def launches(side: int, repeats: int, folder: Path) -> str:
         for _ in range(repeats):
             for own, call in commands.items():
                 found[own].append(call())
-        for own, pairs in found.items():
-            wall, processor = zip(*pairs, strict=True)
-            spread = f"{min(wall):.1f} to {max(wall):.1f}"
-            rows.append([name, own, f"{statistics.median(wall):.1f}", spread, f"{statistics.median(processor):.1f}"])
+        rows += [[name, own, *_seconds(pairs)] for own, pairs in found.items()]
         size = (workdir / "report.html").stat().st_size
         rows.append([name, "report.html", f"{size / 1e6:.1f} MB", "", ""])
-    columns = ("study", "command", "seconds (median)", "range", "seconds of the processor")
-    return table("Whole commands, a process each", columns, rows)
+    return table("Whole commands, a process each", ("study", "command", *_COLUMNS), rows)
 
 
 def main(argv: list[str]) -> None:
