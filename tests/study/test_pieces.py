@@ -7,7 +7,7 @@ import json
 import jax
 import pytest
 
-from lrstudy.study import choices, resume
+from lrstudy.study import choices, dry_run, resume
 from lrstudy.study import plan as plan_lib
 from lrstudy.study import workdir as workdir_lib
 from lrstudy.study.choices import choice
@@ -201,3 +201,14 @@ def test_schedules_are_compared_with_those_of_the_same_run_alone(monkeypatch):
     adopted = make_plan({"": Part(COSINE, [SEEDS])}, folder, Continuation("new", folder, lambda _: 7))
     assert [run.config.start for run in adopted.runs().values()] == [f"{run.run_id}@7" for run in old]
     assert compared[None] == 30
+
+
+def test_a_dry_run_lowers_one_step_for_all_programs_of_one_structure(monkeypatch):
+    monkeypatch.setattr(plan_lib, "MAX_LANES", 30)
+    lowered = counted(monkeypatch, dry_run, "_step_of", lambda run: run.config.optimizer.name)
+    part = Part(COSINE, [axis("optimizer", ("sgd", "adamw")), PEAKS, SEEDS])
+    plan = make_plan({"": part})
+    lines = dry_run.describe(plan).splitlines()
+    assert len(plan.groups) == 6 == len(lines) - 2
+    assert len(set(lines[1:-1])) == 2  # the state of AdamW is larger
+    assert lowered == {"sgd": 1, "adamw": 1}
