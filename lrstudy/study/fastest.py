@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from lrstudy.study.dry_run import cost_of
+from lrstudy.study.dry_run import Costs
 from lrstudy.study.machine import cache_folder
 from lrstudy.study.plan import Group
 from lrstudy.study.workdir import replacing
@@ -23,6 +23,7 @@ MARGIN = 0.95
 """Of the first layout's time: what another must take at most to be chosen, lest noise decides."""
 _SECONDS, _ROUNDS, _MOST_STEPS = 0.2, 3, 1 << 12
 
+_COSTS = Costs()  # one step is lowered for all groups of one structure
 Prepare = Callable[[Layout], tuple[Job, Lane]]
 
 
@@ -34,7 +35,7 @@ def chosen(group: Group, layouts: Sequence[Layout], prepare: Prepare) -> Layout:
         layouts: the first is what the rule says.
         prepare: gives a layout's program and its empty lanes.
     """
-    if len(layouts) == 1 or cost_of(group).flops < WORTH_FLOPS:
+    if len(layouts) == 1 or _COSTS.of(group).flops < WORTH_FLOPS:
         return layouts[0]
     path, key = cache_folder() / "layouts.json", shape_of(group)
     names = [layout.name for layout in layouts]

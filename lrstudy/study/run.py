@@ -18,7 +18,7 @@ from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context, Probe, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
+from lrstudy.study.store import begun_groups, finished_runs, home_ids, home_of, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training.processes import process, together
@@ -131,11 +131,12 @@ class Launch:
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
         lanes = self._lanes_at(trunk, branch.step, stop)
         found = int(lanes.state.step[place])
-        _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
         if found > branch.step:
             raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it starts at {found}")
-        if found < branch.step and entry.get("outcome") == "stopped":
-            raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
+        if found < branch.step:
+            _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
+            if entry.get("outcome") == "stopped":
+                raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
         return lanes, place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
@@ -148,15 +149,16 @@ class Launch:
 
     def _home(self, run_id: str) -> Group:
         """The group that has a run's checkpoints and rows: its own, or one of an earlier command that trained it."""
-        own, home = self._owner.get(run_id), home_of(self.workdir, run_id)
-        group = own if home is None or (own and own.group_id == home.group_id) else home
+        own, home = self._owner.get(run_id), home_ids(self.workdir, [run_id]).get(run_id)
+        group = own if home is None or (own and own.group_id == home) else home_of(self.workdir, run_id)
         if group is None:
             raise StudyError(f"run {run_id} is not in '{self.workdir.root}'")
         return group
 
     def _trunk_rows(self, group: Group) -> Any:
-        homes = {self._home(branch.run_id).group_id for branch in group.branches or ()}
-        return read_rows(self.workdir, sorted(homes))
+        trunks = {branch.run_id for branch in group.branches or ()}
+        homes = home_ids(self.workdir, trunks)
+        return read_rows(self.workdir, sorted({homes.get(i) or self._home(i).group_id for i in trunks}))
 
     def _probe(self, part: str, stop: StopRequest) -> None:
         """Runs the part's probes if they have not been run on exactly these runs."""

@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrstudy.study.errors import StudyError
+from lrstudy.study.pieces import Pieces
 from lrstudy.study.plan import Branch, Earlier, Group
 from lrstudy.study.stored import config_to_json, stored_run
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
@@ -58,7 +59,7 @@ class GroupStore:
             layout: how its lanes train; numbers depend by rounding on it.
         """
         if not self._path.exists():
-            write_json(self._path, {**self._facts, "layout": layout})
+            write_json(self._path, {**self._facts, "layout": layout}, indent=None)
 
     @property
     def layout(self) -> str | None:
@@ -68,7 +69,8 @@ class GroupStore:
     def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
         """Notes what became of the runs; from now on the group is done."""
         entries = [dataclasses.asdict(outcome) for outcome in outcomes]
-        write_json(self._path, {**self._facts, **self._noted, "outcomes": entries, "cost": dict(cost)})
+        value = {**self._facts, **self._noted, "outcomes": entries, "cost": dict(cost)}
+        write_json(self._path, value, indent=None)
 
     @property
     def _noted(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class GroupStore:
     def note_stopped(self, stopped: Mapping[int, Sequence[str]], network: str | None) -> None:
         """Notes all decisions so far, and which network they were taken by."""
         noted = {"stopped": {str(step): list(ids) for step, ids in stopped.items()}, "network": network}
-        write_json(self._path, {**self._facts, **self._noted, **noted})
+        write_json(self._path, {**self._facts, **self._noted, **noted}, indent=None)
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -146,9 +148,7 @@ class GroupStore:
 
 def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
     """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished."""
-    if not workdir.groups.is_dir():
-        return {}
-    return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
+    return workdir.begun.all()
 
 
 def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -185,21 +185,39 @@ def earlier(workdir: Workdir) -> Earlier:
     return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored, starts)
 
 
+def home_ids(workdir: Workdir, run_ids: Collection[str]) -> dict[str, str]:
+    """Run id to the id of the group in whose folder its checkpoints are: the finished one if several hold it."""
+    begun = begun_groups(workdir)
+    # The finished ones come last, and the first of these at the very end, so that it has the last word.
+    names = sorted(begun, key=lambda name: "outcomes" not in begun[name])[::-1]
+    held = {name: workdir.begun.made(name, _ids) for name in names}
+    return {run_id: name for name in names for run_id in run_ids if run_id in held[name]}
+
+
 def home_of(workdir: Workdir, run_id: str) -> Group | None:
-    """The group in whose folder a run's checkpoints are: the finished one if several hold it; ``None`` if none does.
+    """The group in whose folder a run's checkpoints are; ``None`` if there is none.
 
     Raises:
         StudyError: its configurations now mean other runs.
     """
-    holders = {name: group for name, group in begun_groups(workdir).items() if run_id in group["runs"]}
-    if not holders:
+    name = home_ids(workdir, [run_id]).get(run_id)
+    if name is None:
         return None
-    entry = min(holders.values(), key=lambda group: "outcomes" not in group)
-    runs = tuple(stored_run(c, own) for c, own in zip(entry["configs"], entry["runs"], strict=True))
-    branches = entry["branches"] and tuple(Branch(*pair) for pair in entry["branches"])
-    group = Group(runs, entry["part"], branches)
+    group = workdir.begun.made(name, _group)
     # Other commands may count on any of its checkpoints.
-    return dataclasses.replace(group, kept_steps=tuple(checkpoint.steps(workdir.checkpoints / group.group_id)))
+    return dataclasses.replace(group, kept_steps=tuple(checkpoint.steps(workdir.checkpoints / name)))
+
+
+def _ids(entry: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(entry["runs"])
+
+
+def _group(entry: Mapping[str, Any]) -> Group:
+    """A group as its file says, without the steps whose checkpoints are kept."""
+    pieces = Pieces()
+    runs = tuple(stored_run(c, own, pieces) for c, own in zip(entry["configs"], entry["runs"], strict=True))
+    branches = entry["branches"] and tuple(Branch(*pair) for pair in entry["branches"])
+    return Group(runs, entry["part"], branches)
 
 
 def newest_step(workdir: Workdir, run_id: str) -> int:
@@ -207,7 +225,7 @@ def newest_step(workdir: Workdir, run_id: str) -> int:
     home = home_of(workdir, run_id)
     if home is None or not home.kept_steps:
         return 0
-    (own,) = (run for run in home.runs if run.run_id == run_id)
+    own = next(run for run in home.runs if run.run_id == run_id)
     return min(home.kept_steps[-1], own.config.steps)
 
 

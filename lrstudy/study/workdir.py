@@ -1,20 +1,76 @@
 """The folder of a study: its paths, its lock, and writes that happen whole or not at all."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from lrstudy.study.collecting import uncollected
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.training.processes import process
 
+T = TypeVar("T")
 TEMPORARY = ".writing-"
+
+
+class JsonFolder:
+    """The objects in the files of a folder, which other processes may replace: a file is parsed again if it was.
+
+    Args:
+        root: the folder; what it holds once it is there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._held: dict[str, _Held] = {}
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """File name without suffix to object, by name. The objects are shared, and not to be changed.
+
+        Raises:
+            StudyError: a file is no JSON object.
+        """
+        with uncollected():
+            self._refresh()
+        return {name: held.value for name, held in self._held.items()}
+
+    def made(self, name: str, make: Callable[[dict[str, Any]], T]) -> T:
+        """``make`` of one file's object, as it was when ``all`` was last asked for, made once."""
+        held = self._held[name]
+        if make not in held.made:
+            held.made[make] = make(held.value)
+        return held.made[make]
+
+    def _refresh(self) -> None:
+        try:
+            entries = [e for e in os.scandir(self._root) if e.name.endswith(".json") and not e.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
+            entries = []
+        before, self._held = self._held, {}
+        for entry in sorted(entries, key=lambda e: e.name):
+            name, found = entry.name.removesuffix(".json"), entry.stat()
+            # Files are replaced by others and never written into.
+            version = found.st_ino, found.st_mtime_ns, found.st_size
+            held = before.get(name)
+            if held is None or held.version != version:
+                held = _Held(version, read_json(Path(entry.path)))
+            self._held[name] = held
+
+
+@dataclasses.dataclass
+class _Held:
+    """One file of a folder: which one, its object, and what was made of that."""
+
+    version: tuple[int, int, int]
+    value: dict[str, Any]
+    made: dict[Callable[[dict[str, Any]], Any], Any] = dataclasses.field(default_factory=dict)
 
 
 class Workdir:
@@ -33,6 +89,7 @@ class Workdir:
         self.report = root / "report.html"
         self.metrics = root / "metrics"
         self.groups = root / "groups"
+        self.begun = JsonFolder(self.groups)
         self.checkpoints = root / "checkpoints"
         self.probes = root / "probes"
         self.figures = root / "figures"
@@ -159,10 +216,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a value whole."""
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Writes a value whole; in one line, which takes a fifth of the time, where ``indent`` is ``None``."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))
+        temporary.write_text(json.dumps(value, indent=indent))
 
 
 def read_json(path: Path) -> Any:
