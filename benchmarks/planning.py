@@ -134,7 +134,8 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         body += "\n" + launches(SIDE.value, REPEATS.value, Path(folder))
     note = (
-        "\nTwo to four steps a run: what is measured is the engine. A command plans twice, before and under the lock.\n"
+        "\nRuns take four steps: what is measured is the engine. Where other work shares the core, the clock says "
+        "little. A command plans twice, before and under the lock.\n"
     )
     record("planning", f"A study of {SIDE.value**2} runs", body + note)
 
