@@ -159,16 +159,23 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
 
+def families_of(plan: Plan) -> list[tuple[Group, ...]]:
+    """The groups that start from each other's runs, directly or not, together; all in the plan's order."""
+    by_run = {run.run_id: group.group_id for group in plan.groups for run in group.runs}
+    family = {group.group_id: {group.group_id} for group in plan.groups}
+    for group in plan.groups:
+        for branch in group.branches or ():
+            trunk = by_run.get(branch.run_id, group.group_id)
+            joined = family[group.group_id] | family[trunk]
+            family |= dict.fromkeys(joined, joined)
+    distinct = {frozenset(members): None for members in family.values()}
+    return [tuple(group for group in plan.groups if group.group_id in members) for members in distinct]
+
+
 def shard_of(plan: Plan, index: int, count: int) -> Plan:
     """The share of one of several processes: whole families of trunk and branches, dealt out in turn."""
-    owner: dict[str, str] = {}
-    by_run = {run.run_id: group for group in plan.groups for run in group.runs}
-    for group in plan.groups:
-        trunk = by_run.get(group.branches[0].run_id) if group.branches else None
-        owner[group.group_id] = owner[trunk.group_id] if trunk else group.group_id
-    families = list(dict.fromkeys(owner.values()))
-    mine = {family for i, family in enumerate(families) if i % count == index - 1}
-    return dataclasses.replace(plan, groups=tuple(g for g in plan.groups if owner[g.group_id] in mine))
+    mine = {group.group_id for family in families_of(plan)[index - 1 :: count] for group in family}
+    return dataclasses.replace(plan, groups=tuple(group for group in plan.groups if group.group_id in mine))
 
 
 def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:
