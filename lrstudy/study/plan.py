@@ -17,7 +17,7 @@ from lrstudy.study.stored import stored_run
 from lrstudy.training.program import init_lane
 
 MAX_LANES = 256
-"""Lanes of one program; more runs of one structure are cut evenly into several."""
+"""Lanes of one program; of more runs of one structure these are cut off as often as there are so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,8 +317,15 @@ def _groups(
             own = tuple(branches[run.run_id] for run in lanes) if lanes[0].run_id in branches else None
             saved = sorted(set().union(*(kept_steps.get(run.run_id, set()) for run in lanes)))
             groups.append(Group(tuple(lanes), first_part[lanes[0].run_id], own, tuple(saved)))
-    # Whatever others start from comes before them within a part.
-    return sorted(groups, key=lambda g: (order.index(g.part), depths[g.runs[0].run_id]))
+    # Whatever others start from comes before them within a part. For the rest the order of the runs decides, not which
+    # groups were begun: shares are planned by processes that start at different times.
+    place = {run_id: i for i, run_id in enumerate(runs)}
+
+    def position(group: Group) -> tuple[int, ...]:
+        first = min(place[run.run_id] for run in group.runs)
+        return order.index(group.part), depths[group.runs[0].run_id], first
+
+    return sorted(groups, key=position)
 
 
 def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
@@ -328,9 +335,8 @@ def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
 
 
 def _cut(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
-    pieces = -(-len(runs) // MAX_LANES)
-    size = -(-len(runs) // pieces)
-    return (runs[i : i + size] for i in range(0, len(runs), size))
+    """Cuts of a fixed size: however many of them are begun and gone, the others stay what they are."""
+    return (runs[i : i + MAX_LANES] for i in range(0, len(runs), MAX_LANES))
 
 
 def _group_json(group: Group) -> dict[str, Any]:
