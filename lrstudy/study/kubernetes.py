@@ -26,8 +26,8 @@ def manifest(
     image: str,
     claim: str,
     shares: int,
-    jobs: int | None,
-    limits: str,
+    jobs: int | None = None,
+    limits: str = "",
 ) -> dict[str, Any]:
     """The Job that trains a study, one index a share.
 

@@ -92,7 +92,8 @@ def hand_out(planned: Callable[[dict[str, str]], Launch], launcher: Launcher, wo
     if watch.errors:
         found.code = RUN_FAILED
     elif watch.cancelled and found.code == OK:
-        say(f"{watch.cancelled} tasks were cancelled; the same command goes on from there ({workdir.root})")
+        what = "one task was" if watch.cancelled == 1 else f"{watch.cancelled} tasks were"
+        say(f"{what} cancelled; the same command goes on from there ({workdir.root})")
         found.code = STOPPED
     found.devices = handout_lib.devices_of(workdir)
     return found
@@ -127,7 +128,7 @@ class _Watch:
         self._states: dict[str, str] = {}
         self._settled: set[str] = set()  # ids of groups that are not handed out again
         self._tries: dict[tuple[str, ...], tuple[object, int]] = {}
-        self._logs: dict[str, str] = {}  # group id to the log of the last task that had it
+        self._last: dict[str, str] = {}  # group id to the last task that had it, and its log
         self._said = ("", 0.0)
 
     def settle(self, launch: Launch) -> bool:
@@ -164,12 +165,14 @@ class _Watch:
 
     def _look(self) -> bool:
         """Asks what runs; judges what does not run any more. Whether the launcher has answered."""
-        if self._stop.requested:
-            raise _Stopped
         try:
             found = self._states_now()
         except Unreachable as error:
             self._say_once(str(error))
+            found = None
+        if self._stop.requested:
+            raise _Stopped
+        if found is None:
             return False
         for own, name in self._tasks():
             if found.get(name, CANCELLED) == CANCELLED:
@@ -203,7 +206,7 @@ class _Watch:
         """Takes note of how a task has ended; what was stopped or killed is handed out again as missing."""
         word, log = ended(self._workdir, name), self._launcher.log(name, own)
         ids = own.groups(name)
-        self._logs |= dict.fromkeys(ids or ("",), str(log))
+        self._last |= dict.fromkeys(ids or ("",), f"task {name}: {last_line(log)} ({log})")
         if state == CANCELLED:
             self._settled |= set(ids)
             self.cancelled += 1
@@ -248,9 +251,8 @@ class _Watch:
         if tries <= TRIES:
             return True
         self._settled |= set(ids)
-        log = next((self._logs[group_id] for group_id in (*ids, "") if group_id in self._logs), "no log")
-        what = f"{len(ids)} groups" if ids else "what is measured on finished groups"
-        self.errors.append(f"{what}: ended {TRIES} times without getting on, see {log}")
+        last = next((self._last[group_id] for group_id in ids or ("",) if group_id in self._last), "no log")
+        self.errors.append(f"stopped {TRIES} times without getting on, at last as {last}")
         return False
 
     def _say(self, launch: Launch, missing: set[str]) -> None:

@@ -49,9 +49,7 @@ class Slurm:
     def __init__(self, workdir: Workdir, command: Sequence[str], jobs: int | None, arguments: str = "") -> None:
         for program in ("sbatch", "squeue"):
             if shutil.which(program) is None:
-                raise ConfigError(
-                    f"launcher must be none, local or kubernetes where {program} is not found, got 'slurm'"
-                )
+                raise ConfigError(f"launcher must be one whose programs are here, got 'slurm': no {program} on PATH")
         try:
             self._arguments = shlex.split(arguments)
         except ValueError as error:
