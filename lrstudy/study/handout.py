@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lrstudy.study.errors import StudyError
 from lrstudy.study.workdir import Workdir, read_json, write_json
 
-RUNS, WAITS, CANCELLED = "runs", "waits", "cancelled"
+RUNS, WAITS, CANCELLED = "run", "wait", "cancelled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Launcher(Protocol):
         ...
 
     def states(self, handouts: Sequence[Handout]) -> Mapping[str, str]:
-        """Name to state of every task that runs, waits to run or was cancelled by its user.
+        """Name to state of every task that runs, waits to run (perhaps for a reason) or was cancelled by its user.
 
         Raises:
             Unreachable: the scheduler does not answer now.

@@ -3,12 +3,13 @@
 import dataclasses
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lrstudy.study import handout as handout_lib
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import OK, RUN_FAILED, STOPPED
-from lrstudy.study.handout import CANCELLED, RUNS, WAITS, Handout, Launcher, Unreachable, ended, last_line
+from lrstudy.study.handout import CANCELLED, WAITS, Handout, Launcher, Unreachable, ended, last_line
 from lrstudy.study.local_pool import LocalPool
 from lrstudy.study.plan import Group, families_of
 from lrstudy.study.progress import LINE_EVERY_SECONDS
@@ -73,9 +74,8 @@ def hand_out(planned: Callable[[dict[str, str]], Launch], launcher: Launcher, wo
     """
     with workdir.launching(), StopRequest(launcher.stopping) as stop:
         watch = _Watch(launcher, workdir, stop)
-        found = Launched(watch.failures)
+        found, launch = Launched(watch.failures), planned(watch.failures)
         try:
-            launch = planned(watch.failures)
             while watch.settle(launch):
                 # Tasks write the table of runs as they end, none of them after all others.
                 launch.write_runs()
@@ -85,8 +85,12 @@ def hand_out(planned: Callable[[dict[str, str]], Launch], launcher: Launcher, wo
                 if launch.plan.parts.keys() == parts:
                     break
         except _Stopped:
-            say(launcher.leave(watch.live))
             found.code = STOPPED
+            say(launcher.leave(watch.live))
+        except BaseException:
+            say(launcher.leave(watch.live))
+            raise
+        launch.write_runs()
     for line in watch.errors:
         say(f"error: {line}")
     if watch.errors:
@@ -257,9 +261,9 @@ class _Watch:
 
     def _say(self, launch: Launch, missing: set[str]) -> None:
         count = len(launch.plan.groups)
-        runs, waits = (list(self._states.values()).count(state) for state in (RUNS, WAITS))
         done = count - len(missing | self._settled)
-        self._say_once(f"{self._launcher.name}: {done} of {count} groups finished; {runs} tasks run, {waits} wait")
+        states = ", ".join(f"{n} {state}" for state, n in sorted(Counter(self._states.values()).items()))
+        self._say_once(f"{self._launcher.name}: {done} of {count} groups finished; tasks: {states or 'none'}")
 
     def _say_once(self, line: str) -> None:
         """Says what has changed, and what has not once in a while."""

@@ -200,7 +200,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
         except PreemptedError:
             say(f"stopped after saving; the same command goes on from there ({workdir.root})")
             return STOPPED
-        say(f"trained in {time.monotonic() - began:.0f} s")
+        if launched is None:
+            say(f"trained in {time.monotonic() - began:.0f} s")
         plan = launch.plan
         elsewhere = len(launch.missing(plan.groups)) if len(launch.share) < len(plan.groups) else 0
         if elsewhere:

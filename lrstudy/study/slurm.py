@@ -93,16 +93,15 @@ class Slurm:
         """Which tasks are in the queue, and which were cancelled a short while ago."""
         # Asking for jobs by their numbers is an error once SLURM has forgotten one of them.
         answer = _answer(
-            ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--states=all", "--format=%F|%K|%T|%j"]
+            ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--states=all", "--format=%F|%K|%T|%r|%j"]
         )
-        found = {}
+        found, kinds = {}, {"CANCELLED": CANCELLED, **dict.fromkeys(_RUNNING, RUNS)}
         for line in answer.splitlines():
-            job, index, state, token = (line.strip().split("|", 3) + [""] * 3)[:4]
+            job, index, state, reason, token = (line.strip().split("|", 4) + [""] * 4)[:5]
             for handout in handouts:
-                if token == handout.token or job == handout.job:
-                    found[f"{handout.number}.{index}"] = state
-        kinds = {"CANCELLED": CANCELLED, **dict.fromkeys(_RUNNING, RUNS)}
-        return {name: kinds.get(state, WAITS) for name, state in found.items() if state not in _OVER}
+                if state not in _OVER and (token == handout.token or job == handout.job):
+                    found[f"{handout.number}.{index}"] = kinds.get(state, f"{WAITS} ({reason})")
+        return found
 
     def log(self, name: str, handout: Handout) -> Path:
         """The file that a task writes to."""

@@ -1,7 +1,6 @@
 """One task of a launcher: trains the groups that were handed to it, and leaves word of how it ended."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 
 from lrstudy.study import handout, slurm
@@ -25,8 +24,8 @@ def run_task(name: str, workdir: Workdir, planned: Callable[[tuple[str, ...]], L
     Raises:
         StudyError: there is no such task, or its groups are in another process's hands.
     """
-    with StopRequest(time_limit="SLURM_ARRAY_JOB_ID" in os.environ) as stop:
-        own, ids = handout.task(workdir, name)
+    own, ids = handout.task(workdir, name)
+    with StopRequest(time_limit=own.launcher == slurm.Slurm.name) as stop:
         word = handout.Ended(devices=tuple(devices()))
         word.write(workdir, name)
         code = RUN_FAILED

@@ -65,19 +65,24 @@ def test_one_array_job_a_hand_out(programs, tmp_path):
 def test_the_queue_says_what_is_still_to_end(programs, tmp_path):
     own, _ = made(tmp_path)
     lines = [
-        "17|0|RUNNING|lrstudy-token",
-        "17|1|PENDING|lrstudy-token",
-        "17|2|COMPLETED|lrstudy-token",
-        "18|0|REQUEUED|other",
-        "18|1|CANCELLED|other",
-        "18|2|PREEMPTED|other",
-        "19|0|COMPLETING|unknown",
-        "20|N/A|RUNNING|somebody's",
+        "17|0|RUNNING|None|lrstudy-token",
+        "17|1|PENDING|Resources|lrstudy-token",
+        "17|2|COMPLETED|None|lrstudy-token",
+        "18|0|REQUEUED|BeginTime|other",
+        "18|1|CANCELLED|None|other",
+        "18|2|PREEMPTED|None|other",
+        "19|0|COMPLETING|None|unknown",
+        "20|N/A|RUNNING|None|somebody's",
     ]
     programs("squeue", "\n".join(lines))
     # The launcher of the first was killed before it knew the job's number.
     other = Handout(5, "slurm", ("",), OWN.tasks, "other", "18")
-    assert own.states([OWN, other]) == {"3.0": RUNS, "3.1": WAITS, "5.0": WAITS, "5.1": CANCELLED}
+    assert own.states([OWN, other]) == {
+        "3.0": RUNS,
+        "3.1": f"{WAITS} (Resources)",
+        "5.0": f"{WAITS} (BeginTime)",
+        "5.1": CANCELLED,
+    }
     assert f"--user={os.getuid()}" in (tmp_path / "squeue.given").read_text()
     programs("squeue", code=1, complaint="slurm_load_jobs error: Unable to contact slurm controller")
     with pytest.raises(Unreachable, match=r"squeue: slurm_load_jobs error: Unable to contact"):
