@@ -69,7 +69,7 @@ class Launcher(Protocol):
         ...
 
     def leave(self, handouts: Sequence[Handout]) -> str:
-        """Does what is due when the launching command is asked to stop; a line to the user."""
+        """Does what is due when the launching command is asked to stop; a line to the user, if any."""
         ...
 
 

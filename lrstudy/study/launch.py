@@ -86,9 +86,9 @@ def hand_out(planned: Callable[[dict[str, str]], Launch], launcher: Launcher, wo
                     break
         except _Stopped:
             found.code = STOPPED
-            say(launcher.leave(watch.live))
+            watch.leave()
         except BaseException:
-            say(launcher.leave(watch.live))
+            watch.leave()
             raise
         launch.write_runs()
     for line in watch.errors:
@@ -166,6 +166,12 @@ class _Watch:
             self._hand_out(launch, [()])
             self.settle(launch)
         return not launch.unprobed()
+
+    def leave(self) -> None:
+        """Has the launcher end or leave its tasks, and says which."""
+        line = self._launcher.leave(self.live)
+        if line:
+            say(line)
 
     def _look(self) -> bool:
         """Asks what runs; judges what does not run any more. Whether the launcher has answered."""

@@ -16,7 +16,7 @@ from lrstudy.study.kubernetes import manifest
 from lrstudy.study.launch import Launched, hand_out, make_launcher
 from lrstudy.study.launch_flags import command_of
 from lrstudy.study.plan import families_of
-from lrstudy.study.run import Launch
+from lrstudy.study.run import Launch, say
 from lrstudy.study.task import run_task
 from lrstudy.study.trainer import Settings
 from lrstudy.study.workdir import Workdir, write_json
@@ -25,7 +25,9 @@ from lrstudy.study.workdir import Workdir, write_json
 def print_manifest(experiment: Experiment, command: Command, workdir: Workdir, values: flags.FlagValues) -> int:
     """Prints the Job of Kubernetes that trains the study, a share for every family of groups; returns the exit code."""
     own: Any = values
-    plan, _ = plan_ready(command.parts, workdir, own.on_schedule_change)
+    plan, waiting = plan_ready(command.parts, workdir, own.on_schedule_change)
+    for name in waiting:
+        say(f"part {name} follows from what is found: delete the Job when it is complete, and apply it again")
     job = manifest(
         experiment.name,
         command_of("python", ["--launcher=none"]),

@@ -100,7 +100,8 @@ class Slurm:
             job, index, state, reason, token = (line.strip().split("|", 4) + [""] * 4)[:5]
             for handout in handouts:
                 if state not in _OVER and (token == handout.token or job == handout.job):
-                    found[f"{handout.number}.{index}"] = kinds.get(state, f"{WAITS} ({reason})")
+                    why = "" if reason == "None" else f" ({reason})"
+                    found[f"{handout.number}.{index}"] = kinds.get(state, WAITS + why)
         return found
 
     def log(self, name: str, handout: Handout) -> Path:
@@ -110,7 +111,7 @@ class Slurm:
     def leave(self, handouts: Sequence[Handout]) -> str:
         """Leaves the jobs in the queue."""
         jobs = " ".join(handout.job for handout in handouts if handout.job)
-        return f"the jobs go on, and the same command waits for them again; to end them: scancel {jobs}"
+        return f"the jobs go on, and the same command waits for them again; to end them: scancel {jobs}" if jobs else ""
 
 
 def requeue() -> None:
