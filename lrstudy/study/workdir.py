@@ -123,7 +123,7 @@ class Workdir:
 
     def _tidy(self) -> None:
         """Removes what writes that were cut short left behind; no other process writes here."""
-        for folder in (self.root, self.metrics, self.groups, self.probes, self.figures):
+        for folder in (self.root, self.metrics, self.groups, self.probes, self.figures, self.launched):
             for path in folder.glob(f"{TEMPORARY}*"):
                 path.unlink(missing_ok=True)
 
