@@ -199,14 +199,17 @@ class _Watch:
         """
         found: dict[str, str] = {}
         for kind in {own.launcher for own in self.live}:
-            mine = [own for own in self.live if own.launcher == kind]
-            try:
-                launcher = self._launcher if kind == self._launcher.name else make_launcher(kind, self._workdir)
-            except ConfigError as error:
-                rule = f"names jobs of {kind}, which cannot be asked for here; without the file nobody waits for them"
-                raise StudyError(f"{self._workdir.launch} {rule}") from error
-            found |= launcher.states(mine)
+            found |= self._launcher_of(kind).states([own for own in self.live if own.launcher == kind])
         return found
+
+    def _launcher_of(self, kind: str) -> Launcher:
+        if kind == self._launcher.name:
+            return self._launcher
+        try:
+            return make_launcher(kind, self._workdir)
+        except ConfigError as error:
+            rule = f"names jobs of {kind}, which cannot be asked for here; without the file nobody waits for them"
+            raise StudyError(f"{self._workdir.launch} {rule}") from error
 
     def _tasks(self) -> list[tuple[Handout, str]]:
         """The tasks that were still to end when it was last asked."""
@@ -214,7 +217,7 @@ class _Watch:
 
     def _judge(self, own: Handout, name: str, state: str | None) -> None:
         """Takes note of how a task has ended; what was stopped or killed is handed out again as missing."""
-        word, log = ended(self._workdir, name), self._launcher.log(name, own)
+        word, log = ended(self._workdir, name), self._launcher_of(own.launcher).log(name, own)
         ids = own.groups(name)
         self._last |= dict.fromkeys(ids or ("",), f"task {name}: {last_line(log)} ({log})")
         if state == CANCELLED:

@@ -30,7 +30,7 @@ class LocalPool:
 
     def __init__(self, workdir: Workdir, command: Sequence[str], jobs: int | None) -> None:
         self._workdir, self._command = workdir, command
-        self._jobs = jobs or len(os.sched_getaffinity(0))
+        self._jobs = jobs or _cores()
         self._queue: list[tuple[str, Handout]] = []
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -77,6 +77,11 @@ class LocalPool:
                 )  # fmt: skip
             finally:
                 os.close(descriptor)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_held(log: Path) -> bool:
