@@ -21,7 +21,7 @@ from lrstudy.training.program import init_lane
 
 _FAMILY = json.JSONEncoder(sort_keys=True)
 MAX_LANES = 256
-"""Lanes of one program; more runs of one structure are cut evenly into several."""
+"""Lanes of one program; of more runs of one structure these are cut off as often as there are so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,16 +165,23 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
 
+def families_of(plan: Plan) -> list[tuple[Group, ...]]:
+    """The groups that start from each other's runs, directly or not, together; all in the plan's order."""
+    by_run = {run.run_id: group.group_id for group in plan.groups for run in group.runs}
+    family = {group.group_id: {group.group_id} for group in plan.groups}
+    for group in plan.groups:
+        for branch in group.branches or ():
+            trunk = by_run.get(branch.run_id, group.group_id)
+            joined = family[group.group_id] | family[trunk]
+            family |= dict.fromkeys(joined, joined)
+    distinct = {frozenset(members): None for members in family.values()}
+    return [tuple(group for group in plan.groups if group.group_id in members) for members in distinct]
+
+
 def shard_of(plan: Plan, index: int, count: int) -> Plan:
     """The share of one of several processes: whole families of trunk and branches, dealt out in turn."""
-    owner: dict[str, str] = {}
-    by_run = {run.run_id: group for group in plan.groups for run in group.runs}
-    for group in plan.groups:
-        trunk = by_run.get(group.branches[0].run_id) if group.branches else None
-        owner[group.group_id] = owner[trunk.group_id] if trunk else group.group_id
-    families = list(dict.fromkeys(owner.values()))
-    mine = {family for i, family in enumerate(families) if i % count == index - 1}
-    return dataclasses.replace(plan, groups=tuple(g for g in plan.groups if owner[g.group_id] in mine))
+    mine = {group.group_id for family in families_of(plan)[index - 1 :: count] for group in family}
+    return dataclasses.replace(plan, groups=tuple(group for group in plan.groups if group.group_id in mine))
 
 
 def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces) -> dict[str, Branch]:
@@ -338,8 +345,15 @@ def _groups(
             own = tuple(branches[run.run_id] for run in lanes) if lanes[0].run_id in branches else None
             saved = sorted(set().union(*(kept_steps.get(run.run_id, set()) for run in lanes)))
             groups.append(Group(tuple(lanes), first_part[lanes[0].run_id], own, tuple(saved)))
-    # Whatever others start from comes before them within a part.
-    return sorted(groups, key=lambda g: (order.index(g.part), depths[g.runs[0].run_id]))
+    # Whatever others start from comes before them within a part. For the rest the order of the runs decides, not which
+    # groups were begun: shares are planned by processes that start at different times.
+    place = {run_id: i for i, run_id in enumerate(runs)}
+
+    def position(group: Group) -> tuple[int, ...]:
+        first = min(place[run.run_id] for run in group.runs)
+        return order.index(group.part), depths[group.runs[0].run_id], first
+
+    return sorted(groups, key=position)
 
 
 def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
@@ -349,9 +363,8 @@ def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
 
 
 def _cut(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
-    pieces = -(-len(runs) // MAX_LANES)
-    size = -(-len(runs) // pieces)
-    return (runs[i : i + size] for i in range(0, len(runs), size))
+    """Cuts of a fixed size: however many of them are begun and gone, the others stay what they are."""
+    return (runs[i : i + MAX_LANES] for i in range(0, len(runs), MAX_LANES))
 
 
 def _group_json(group: Group) -> dict[str, Any]:

@@ -17,10 +17,18 @@ class StopRequest:
     A handler written in Python runs only between two steps of Python code, so a second signal would wait for a compiled
     program to end. The interpreter writes every signal to a pipe the moment it comes; a thread that reads the pipe
     leaves the process at the second one, whatever the main thread is doing. Checkpoints are whole at every instant.
+
+    Args:
+        said: what the first signal is answered with.
+        time_limit: also catch SIGUSR1, by which a scheduler says that time is nearly up.
+
+    Attributes:
+        time_is_up: SIGUSR1 came, and nobody asked to stop for another reason.
     """
 
-    def __init__(self) -> None:
-        self._came = False
+    def __init__(self, said: str = "saving first", *, time_limit: bool = False) -> None:
+        self._came, self.time_is_up = False, False
+        self._said, self._time_limit = said, time_limit
         self._previous: dict[int, object] = {}
         self._source, self._sink, self._previous_fd = -1, -1, -1
 
@@ -34,7 +42,7 @@ class StopRequest:
         os.set_blocking(self._sink, False)
         self._previous_fd = signal.set_wakeup_fd(self._sink, warn_on_full_buffer=False)
         threading.Thread(target=_leave_at_the_second, args=(self._source,), daemon=True).start()
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, *([signal.SIGUSR1] if self._time_limit else [])):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -47,10 +55,11 @@ class StopRequest:
         os.close(self._sink)  # the thread reads the end of the pipe and ends
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        self.time_is_up = number == signal.SIGUSR1 and (self.time_is_up or not self._came)
         if not self._came:
             self._came = True
-            print("\nstopping: saving first (once more to leave at once)", file=sys.stderr, flush=True)
+            print(f"\nstopping: {self._said} (once more to leave at once)", file=sys.stderr, flush=True)
 
 
 def _leave_at_the_second(source: int) -> None:

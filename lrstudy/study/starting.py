@@ -81,6 +81,8 @@ def _joined(values: flags.FlagValues) -> dict[str, Any]:
             if values[name].value is not None:
                 raise ConfigError(f"{name} needs --coordinator=host:port, the same for all processes")
         return {}
+    if "launcher" in values and values.launcher != "none":
+        raise ConfigError("coordinator must be left out with --launcher, whose tasks train apart")
     if values.heartbeat_seconds < 1:
         raise ConfigError(f"heartbeat_seconds must be at least 1, got {values.heartbeat_seconds!r}")
     found = {"heartbeat_timeout_seconds": values.heartbeat_seconds}

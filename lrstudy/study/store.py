@@ -52,14 +52,14 @@ class GroupStore:
         self._group = group
         self._path = workdir.groups / f"{group.group_id}.json"
 
-    def begin(self, layout: str) -> None:
+    def begin(self, layout: str | None = None) -> None:
         """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is.
 
         Args:
-            layout: how its lanes train; numbers depend by rounding on it.
+            layout: how its lanes train, which numbers depend on by rounding; ``None``: who trains them will say.
         """
-        if not self._path.exists():
-            write_json(self._path, {**self._facts, "layout": layout}, indent=None)
+        if not self._path.exists() or (layout and self.layout is None):
+            write_json(self._path, {**self._facts, **self._noted, "layout": layout}, indent=None)
 
     @property
     def layout(self) -> str | None:

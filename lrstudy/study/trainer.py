@@ -14,7 +14,7 @@ from lrstudy.laws.extrapolation import Predictor
 from lrstudy.schedules import to_dict
 from lrstudy.study.config import eval_params, make_transform, tracker_of
 from lrstudy.study.early_stop import Races
-from lrstudy.study.errors import StudyError
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.extrapolator import load_extrapolator
 from lrstudy.study.fastest import chosen
 from lrstudy.study.plan import Group
@@ -24,6 +24,7 @@ from lrstudy.study.store import GroupStore, Outcome
 from lrstudy.study.workdir import Workdir
 from lrstudy.training import checkpoint, lanes, loop
 from lrstudy.training.loop import Cadence, Columns, Job
+from lrstudy.training.parts import check_task
 from lrstudy.training.processes import agreed, fetch, process, together
 from lrstudy.training.program import Lane, abstract_lanes, stack, to_device, track_anew
 from lrstudy.training.step import optimizer_count
@@ -97,10 +98,18 @@ class GroupTrainer:
 
     @functools.cached_property
     def layout(self) -> lanes.Layout:
-        """On which devices, and how, the lanes train: as they did before, or as is likely or known to be fastest."""
+        """On which devices, and how, the lanes train: as they did before, or as is likely or known to be fastest.
+
+        Raises:
+            ConfigError: this machine lacks the devices, or the task's batch has no such parts.
+        """
         settings = self._settings
         shared = {name: getattr(settings, name) for name in ("data_devices", "zero_stage", "accumulate")}
-        found = lanes.layouts_of(settings.executor, len(self._group.runs), **shared)
+        try:
+            found = lanes.layouts_of(settings.executor, len(self._group.runs), **shared)
+            check_task(self._group.runs[0].task, settings.data_devices, settings.accumulate)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         before = [layout for layout in found if layout.name == self._store.layout]
         return before[0] if before else chosen(self._group, found, self._prepared)
 

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import fnmatch
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +94,8 @@ class Workdir:
         self.checkpoints = root / "checkpoints"
         self.probes = root / "probes"
         self.figures = root / "figures"
+        self.launch = root / "launch.json"
+        self.launched = root / "launch"
 
     def check(self, must_exist: bool = False) -> None:
         """Refuses a folder that cannot be used, before anything is written.
@@ -125,14 +128,50 @@ class Workdir:
             yield  # the first process holds it for all
             return
         index, count = shard
-        whole, share = self.root / "lock", self.root / f"lock-{index}-of-{count}"
-        with contextlib.ExitStack() as stack:
-            if count == 1:
-                stack.enter_context(_flock(whole, fcntl.LOCK_EX, f"workdir '{self.root}'"))
+        if count == 1:
+            with _flock(self.root / "lock", fcntl.LOCK_EX, f"workdir '{self.root}'"):
                 self._tidy()
-            else:
-                stack.enter_context(_flock(whole, fcntl.LOCK_SH, f"workdir '{self.root}'"))
-                stack.enter_context(_flock(share, fcntl.LOCK_EX, f"share {index}/{count} of '{self.root}'"))
+                yield
+            return
+        share = self.root / f"lock-{index}-of-{count}"
+        with self._joined({share: f"share {index}/{count}"}, beside=f"lock-*-of-{count}"):
+            yield
+
+    @contextlib.contextmanager
+    def launching(self) -> Iterator[None]:
+        """Holds the folder for a launcher, which other processes train for.
+
+        Raises:
+            StudyError: another launcher or a process that is none of its tasks holds it; the message says which.
+        """
+        self._make()
+        self.launched.mkdir(exist_ok=True)
+        with self._joined({self.root / "lock-launch": "the launch"}, beside="launch/lock-*"):
+            yield
+
+    @contextlib.contextmanager
+    def joined(self, names: Sequence[str]) -> Iterator[None]:
+        """Holds groups, or whatever else these names stand for, for a task of a launcher.
+
+        Raises:
+            StudyError: another process holds one, or the whole folder; the message says which.
+        """
+        self._make()
+        self.launched.mkdir(exist_ok=True)
+        with self._joined({self.launched / f"lock-{name}": name for name in names}, beside="*"):
+            yield
+
+    @contextlib.contextmanager
+    def _joined(self, shares: Mapping[Path, str], beside: str) -> Iterator[None]:
+        """Holds shares of the folder; beside them only locks may be held whose paths match a pattern."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_flock(self.root / "lock", fcntl.LOCK_SH, f"workdir '{self.root}'"))
+            for path, what in shares.items():
+                stack.enter_context(_flock(path, fcntl.LOCK_EX, f"{what} of '{self.root}'"))
+            for path in _shares(self.root) if beside != "*" else ():
+                if path not in shares and not fnmatch.fnmatch(str(path.relative_to(self.root)), beside):
+                    with _flock(path, fcntl.LOCK_SH, f"workdir '{self.root}'"):
+                        pass  # nobody holds it
             yield
 
     def _make(self) -> None:
@@ -146,7 +185,7 @@ class Workdir:
 
     def _tidy(self) -> None:
         """Removes what writes that were cut short left behind; no other process writes here."""
-        for folder in (self.root, self.metrics, self.groups, self.probes, self.figures):
+        for folder in (self.root, self.metrics, self.groups, self.probes, self.figures, self.launched):
             for path in folder.glob(f"{TEMPORARY}*"):
                 path.unlink(missing_ok=True)
 
@@ -186,9 +225,13 @@ def _granted(descriptor: int, mode: int) -> bool:
     return True
 
 
+def _shares(root: Path) -> list[Path]:
+    return [*sorted(root.glob("lock-*")), *sorted(root.glob("launch/lock-*"))]
+
+
 def _holder(path: Path) -> str:
     """Who holds a lock: of one that is shared, the first share whose own lock is held."""
-    for share in sorted(path.parent.glob(f"{path.name}-*")):
+    for share in _shares(path.parent) if path.name == "lock" else ():
         with share.open("r") as file:
             if not _granted(file.fileno(), fcntl.LOCK_SH):
                 return file.readline().strip()
@@ -206,7 +249,9 @@ def replacing(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / path.name
         return
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")  # shards write the same files
+    # Shards write the same files, and on other hosts there are processes of the same number.
+    writer = f"{os.getpid()}_{socket.gethostname().replace('-', '_')}"
+    temporary = path.with_name(f"{TEMPORARY}{writer}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb") as file:
