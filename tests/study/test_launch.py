@@ -10,9 +10,10 @@ import pytest
 from lrstudy.study import launch as launch_lib
 from lrstudy.study import records as records_lib
 from lrstudy.study.choices import choice
-from lrstudy.study.derived import plan_ready
+from lrstudy.study.derived import Derived, plan_ready
 from lrstudy.study.errors import StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
+from lrstudy.study.experiment import Experiment
 from lrstudy.study.handout import CANCELLED, RUNS, Ended, Handout, Unreachable, ended, handouts, record, task
 from lrstudy.study.launch import TRIES, hand_out
 from lrstudy.study.part import Part, axis
@@ -22,8 +23,8 @@ from lrstudy.study.store import GroupStore, Outcome, finished_runs
 from lrstudy.study.task import run_task
 from lrstudy.study.trainer import Settings
 from lrstudy.study.workdir import Workdir, write_json
-from tests.study.staged import EXPERIMENT, PARTS
-from tests.study.studies import BASE, launch
+from tests.study.staged import EXPERIMENT, best_peak
+from tests.study.studies import BASE
 
 CONSTANT = dataclasses.replace(BASE, schedule=choice("schedule", "Constant", peak=1.0))
 THREE = {"": Part(CONSTANT, [axis("task.batch_size", [8, 16, 32])])}
@@ -123,34 +124,31 @@ def killed(study, name):
 
 
 def test_what_follows_from_records_and_what_is_measured_come_after_what_they_need(tmp_path):
+    short = dataclasses.replace(CONSTANT, steps=20)
+    parts = {
+        "tuning": Part(short, [axis("schedule.peak", (0.5, 1.0, 2.0))]),
+        "deciding": Derived(
+            ("tuning",), lambda records: Part(short, [axis("schedule.peak", (best_peak(records) + 1,))])
+        ),
+    }
     measured = []
 
     def measure(context):
         measured.append(len(context.runs))
         return pd.DataFrame({"runs": [len(context.runs)]})
 
-    probing = dataclasses.replace(EXPERIMENT, probes=(Probe("count", "tuning", measure),))
-    study = Study(tmp_path / "launched", PARTS, probing)
+    study = Study(tmp_path, parts, Experiment("x", "X", "?", {}, probes=(Probe("count", "tuning", measure),)))
     found = Here(study, trains).run()
     assert (found.code, found.failures, found.devices) == (OK, {}, ["cpu: cpu"])
-    assert study.tasks() == [[2], [0], [2]]
-    assert measured == [6]
+    assert study.tasks() == [[1], [0], [1]]
+    assert measured == [3]
     # The command's own process has nothing left to train or measure.
     last = study.planned({})
     assert (list(last.plan.parts), last.missing(), last.unprobed()) == (["tuning", "deciding"], [], [])
     write_json(study.workdir.plan, last.plan.to_json())
-    once = tmp_path / "once"
-    launch(once, {"tuning": PARTS["tuning"]})
-    plan, _ = plan_ready(PARTS, Workdir(once))
-    Launch(EXPERIMENT, plan, plan.groups, Workdir(once), Settings()).run(Never())
-    write_json(Workdir(once).plan, plan.to_json())
-    a, b = (records_lib.load(own) for own in (study.workdir, Workdir(once)))
-    pd.testing.assert_frame_equal(a.metrics, b.metrics, check_exact=True)
-    pd.testing.assert_frame_equal(a.runs, b.runs, check_exact=True)
-
-
-class Never:
-    requested = False
+    records = records_lib.load(study.workdir)
+    assert records.part("deciding").runs["schedule.peak"].tolist() == [best_peak(records) + 1]
+    assert records.runs["outcome"].tolist() == ["ok"] * 4
 
 
 def test_families_are_dealt_to_as_many_tasks_as_there_may_be(tmp_path):

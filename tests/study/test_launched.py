@@ -22,17 +22,17 @@ from lrstudy.training import checkpoint
 from tests.faults.harness import REPO, check_rows, plan_of, table
 from tests.study.slurm_node import Node, absent
 
-STEPS = 1500
+STEPS = 600
 STUDY = (
     "--preset=smoke",
     "--config.task=quadratic",
     "--config.schedule=Constant",
     f"--config.steps={STEPS}",
-    "--config.record_every=100",
+    "--config.record_every=50",
     "--config.evaluate_every=0",
     "--sweep.optimizer=sgd,momentum",
     "--sweep.seed=0,1",
-    "--checkpoint_steps=100",
+    "--checkpoint_steps=50",
 )
 PATIENCE_SECONDS = 120
 
@@ -59,25 +59,12 @@ class Command:
 
     def __init__(self, workdir, *arguments, env=None):
         self.command = [sys.executable, "-m", "experiments.sweep", *STUDY, f"--workdir={workdir}", *arguments]
-        self.env = env
+        # Tasks that start again need not compile again.
+        self.env = {**(env or os.environ), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
     def start(self):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(self.command, cwd=REPO, env=self.env, text=True, **pipes)
-
-    def run(self):
-        process = self.start()
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == 0, err
-        return out, err
-
-
-def wait_for(condition, process):
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def steps(workdir, task):
@@ -86,30 +73,43 @@ def steps(workdir, task):
     return (checkpoint.steps(workdir.checkpoints / group) or [0])[-1]
 
 
-def begun(workdir):
-    """Both tasks have saved."""
-    return len(handouts(workdir)) == 1 and all(steps(workdir, task) for task in ("0.0", "0.1"))
+def pid(workdir, task):
+    (group,) = handouts(workdir)[0].groups(task)
+    return int((workdir.launched / f"lock-group-{group}").read_text().split()[1])
 
 
-def killed(process):
-    process.kill()
-    process.communicate()
+def killed_once_its_tasks_are_held_still(launcher, workdir):
+    """Holds both tasks still after a checkpoint, so that they are in the middle whatever the machine does."""
+    moving = ["0.0", "0.1"]
+    until = time.monotonic() + PATIENCE_SECONDS
+    while moving:
+        assert launcher.poll() is None, launcher.communicate()
+        assert time.monotonic() < until
+        for task in [task for task in moving if handouts(workdir) and steps(workdir, task)]:
+            os.kill(pid(workdir, task), signal.SIGSTOP)
+            moving.remove(task)
+        time.sleep(0.02)
+    launcher.kill()
+    launcher.communicate()
+    assert all(0 < steps(workdir, task) < STEPS for task in ("0.0", "0.1"))
 
 
 def test_a_pool_whose_launcher_is_killed(undisturbed, tmp_path):
     """The tasks go on; one of them is killed as well. The same command waits for the other, and repeats the one."""
     workdir = Workdir(tmp_path / "study")
     command = Command(workdir.root, "--launcher=local", "--jobs=2")
-    first = command.start()
-    wait_for(lambda: begun(workdir), first)
-    killed(first)
-    (group,) = handouts(workdir)[0].groups("0.1")
-    holder = (workdir.launched / f"lock-group-{group}").read_text()
-    os.kill(int(holder.split()[1]), signal.SIGKILL)
-    assert steps(workdir, "0.1") < STEPS
-    out, err = command.run()
-    assert "local: one task handed out" in err
-    assert [own.tasks for own in handouts(workdir)][1:] == [((group,),)]
+    killed_once_its_tasks_are_held_still(command.start(), workdir)
+    os.kill(pid(workdir, "0.1"), signal.SIGKILL)
+    again = command.start()
+    assert "local: one task handed out" in again.stderr.readline()
+    os.kill(pid(workdir, "0.0"), signal.SIGCONT)
+    out, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, err
+    assert "tasks: 2 run" in err
+    assert [own.tasks for own in handouts(workdir)] == [
+        handouts(workdir)[0].tasks,
+        (handouts(workdir)[0].groups("0.1"),),
+    ]
     assert out.strip().endswith(f"report: {workdir.report}")
     assert records(workdir) == undisturbed
     assert json.loads(workdir.config.read_text())["devices"] == ["cpu: cpu"]
@@ -127,22 +127,21 @@ def test_slurm_jobs_that_are_preempted_and_a_launcher_that_is_killed(node, undis
     """One task is requeued as for a preemption, the other told that its time is up; nothing is submitted twice."""
     workdir = Workdir(tmp_path / "study")
     command = Command(workdir.root, "--launcher=slurm", "--launcher_args=--ntasks=1", env=node.env)
-    first = command.start()
-    wait_for(lambda: begun(workdir), first)
+    killed_once_its_tasks_are_held_still(command.start(), workdir)
     (own,) = handouts(workdir)
     tasks = [f"{own.job}_{index}" for index in range(2)]
     node.run("scontrol", "requeue", tasks[0])
     node.run("scancel", "--signal=USR1", "--batch", tasks[1])
-    killed(first)
+    os.kill(pid(workdir, "0.1"), signal.SIGCONT)
     for task in tasks:
         # SLURM lets a requeued job wait for some minutes, lest what made it fail be still there.
-        node.wait(
-            lambda task=task: "BeginTime" in node.run("squeue", "--noheader", "--format=%T%r", f"--jobs={task}"),
-            "requeue",
-        )
+        waits = ("squeue", "--noheader", "--format=%r", f"--jobs={task}")
+        node.wait(lambda waits=waits: "BeginTime" in node.run(*waits), f"{task} in the queue again")
         node.run("scontrol", "update", f"JobId={task}", "StartTime=now")
     assert all(0 < steps(workdir, name) < STEPS for name in own.names())
-    _, err = command.run()
+    again = command.start()
+    _, err = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, err
     logs = [(workdir.launched / f"{task}.log").read_text() for task in tasks]
     print(err, *logs, sep="\n")
     assert handouts(workdir) == [own]
