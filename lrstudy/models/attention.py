@@ -1,9 +1,13 @@
 """Causal self-attention, and the rotary embedding of positions."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from lrstudy.models.products import flat_dot_general
 
 ROTARY_BASE = 10_000.0
 
@@ -31,9 +35,10 @@ class SelfAttention(nn.Module):
         """Mixes positions; position t sees positions 0..t."""
         width = x.shape[-1]
         head_width = width // self.heads
-        query = nn.DenseGeneral((self.heads, head_width), use_bias=False, name="query")(x)
-        key = nn.DenseGeneral((self.kv_heads, head_width), use_bias=False, name="key")(x)
-        value = nn.DenseGeneral((self.kv_heads, head_width), use_bias=False, name="value")(x)
+        dense = functools.partial(nn.DenseGeneral, use_bias=False, dot_general=flat_dot_general)
+        query = dense((self.heads, head_width), name="query")(x)
+        key = dense((self.kv_heads, head_width), name="key")(x)
+        value = dense((self.kv_heads, head_width), name="value")(x)
         if self.qk_norm:
             query = nn.LayerNorm(use_bias=False, name="q_norm")(query)
             key = nn.LayerNorm(use_bias=False, name="k_norm")(key)
@@ -45,7 +50,7 @@ class SelfAttention(nn.Module):
             self.sow("intermediates", "attention_logits", logits)
             self.sow("intermediates", "attention_logits_max", jnp.max(jnp.abs(logits)))
         mixed = jax.nn.dot_product_attention(query, key, value, scale=scale, is_causal=True)
-        return nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(mixed)
+        return dense(width, axis=(-2, -1), name="out")(mixed)
 
 
 def rotate(x: Float[Array, "batch seq heads head_width"]) -> Float[Array, "batch seq heads head_width"]:
