@@ -23,11 +23,10 @@ import optax
 from absl import app, flags
 
 from benchmarks.lanes_torch import Loop, calls
+from benchmarks.small_transformer import BATCH_SIZE, LANES, text_runs
 from benchmarks.timing import interleaved, ratios, record, table
-from experiments.river_valley import SCALES, parts
 from lrstudy.optimizers import TABLE
 from lrstudy.study.config import Run, make_transform
-from lrstudy.study.plan import make_plan
 from lrstudy.study.starting import use_host_devices
 from lrstudy.tasks.base import INIT_STREAM, stream_key
 from lrstudy.training.lanes import Executor, layout_of, spread
@@ -37,7 +36,7 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "interleaved repeats")
 WIDTHS = flags.DEFINE_list("widths", ["32", "64", "128", "256"], "widths of the model")
 COMPILED = flags.DEFINE_bool("compiled", False, "PyTorch's compiled model too, which takes minutes to compile")
 
-LANES, STEPS, BATCH_SIZE = 8, 20, 8
+STEPS = 20
 IN_TURN = 2
 """Runs that are trained for the time of all, where one is trained after the other."""
 
@@ -59,24 +58,6 @@ class Candidate:
     def milliseconds(self, seconds: Sequence[float]) -> list[float]:
         """Per lane and step."""
         return [1000 * s / (self.runs * STEPS) for s in seconds]
-
-
-def text_runs(width: int) -> Sequence[Run]:
-    """Text runs of one width that differ in their seeds, long enough for every repeat."""
-    fixed = {
-        "schedule": "Constant",
-        "schedule.peak": 0.003,
-        "schedule.warmup_steps": 0,
-        "steps": 100_000,
-        "record_every": 10,
-        "evaluate_every": 0,
-        "clip_norm": None,
-        "model.width": width,
-        "task.batch_size": BATCH_SIZE,
-    }
-    seeds = {"seed": [{"seed": seed} for seed in range(LANES)]}
-    [group] = make_plan({"text": parts(SCALES["cpu"])["text"].overridden(fixed, seeds)}).groups
-    return group.runs
 
 
 def plain_step(run: Run) -> Callable[..., Any]:
