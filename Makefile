@@ -30,6 +30,8 @@ test: $(VENV)/installed-dev
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.executors
+	$(BIN)/python -m benchmarks.lanes
+	$(BIN)/python -m benchmarks.step_parts
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.planning
 

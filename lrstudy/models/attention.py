@@ -1,9 +1,13 @@
 """Causal self-attention, and the rotary embedding of positions."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from lrstudy.models.products import flat_dot_general
 
 ROTARY_BASE = 10_000.0
 
@@ -31,21 +35,30 @@ class SelfAttention(nn.Module):
         """Mixes positions; position t sees positions 0..t."""
         width = x.shape[-1]
         head_width = width // self.heads
-        query = nn.DenseGeneral((self.heads, head_width), use_bias=False, name="query")(x)
-        key = nn.DenseGeneral((self.kv_heads, head_width), use_bias=False, name="key")(x)
-        value = nn.DenseGeneral((self.kv_heads, head_width), use_bias=False, name="value")(x)
+        dense = functools.partial(nn.DenseGeneral, use_bias=False, dot_general=flat_dot_general)
+        query = dense((self.heads, head_width), name="query")(x)
+        key = dense((self.kv_heads, head_width), name="key")(x)
+        value = dense((self.kv_heads, head_width), name="value")(x)
         if self.qk_norm:
             query = nn.LayerNorm(use_bias=False, name="q_norm")(query)
             key = nn.LayerNorm(use_bias=False, name="k_norm")(key)
         if self.rotary:
             query, key = rotate(query), rotate(key)
+        group = self.heads // self.kv_heads
+        key, value = jnp.repeat(key, group, axis=-2), jnp.repeat(value, group, axis=-2)
         scale = head_width**-0.5 if self.scale is None else self.scale
+        at_least_32_bits = jnp.promote_types(x.dtype, jnp.float32)
+        logits = scale * jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=at_least_32_bits)
+        visible = jnp.tril(jnp.ones(logits.shape[-2:], bool))
         if self.is_mutable_collection("intermediates"):
-            logits = visible_logits(query, key, scale)
-            self.sow("intermediates", "attention_logits", logits)
-            self.sow("intermediates", "attention_logits_max", jnp.max(jnp.abs(logits)))
-        mixed = jax.nn.dot_product_attention(query, key, value, scale=scale, is_causal=True)
-        return nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(mixed)
+            shown = jnp.where(visible, logits, 0)
+            self.sow("intermediates", "attention_logits", shown)
+            self.sow("intermediates", "attention_logits_max", jnp.max(jnp.abs(shown)))
+        weights = jax.nn.softmax(jnp.where(visible, logits, -jnp.inf)).astype(value.dtype)
+        # Not jax.nn.dot_product_attention, whose layout XLA's CPU compiler does badly by: the gradient of its softmax
+        # was a seventh of a step at width 32.
+        mixed = jnp.einsum("bhts,bshd->bthd", weights, value)
+        return dense(width, axis=(-2, -1), name="out")(mixed)
 
 
 def rotate(x: Float[Array, "batch seq heads head_width"]) -> Float[Array, "batch seq heads head_width"]:
@@ -60,11 +73,3 @@ def rotate(x: Float[Array, "batch seq heads head_width"]) -> Float[Array, "batch
     cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
-
-
-def visible_logits(
-    query: Float[Array, "batch seq heads head_width"], key: Float[Array, "batch seq kv_heads head_width"], scale: float
-) -> Float[Array, "batch heads seq seq"]:
-    """What the softmax is taken of, and zero where a key lies after its query."""
-    key = jnp.repeat(key, query.shape[-2] // key.shape[-2], axis=-2)
-    return jnp.tril(scale * jnp.einsum("bthd,bshd->bhts", query, key))

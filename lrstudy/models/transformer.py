@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from lrstudy.models.attention import SelfAttention
 from lrstudy.models.fields import check_name, check_positive, check_sizes
+from lrstudy.models.products import flat_dot_general
 
 NORMS = ("pre", "post", "peri")
 
@@ -41,8 +42,8 @@ class Block(nn.Module):
         width = x.shape[-1]
 
         def feed_forward(h: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
-            h = nn.Dense(self.expansion * width, use_bias=False, name="up")(h)
-            return nn.Dense(width, use_bias=False, name="down")(nn.gelu(h))
+            h = nn.Dense(self.expansion * width, use_bias=False, dot_general=flat_dot_general, name="up")(h)
+            return nn.Dense(width, use_bias=False, dot_general=flat_dot_general, name="down")(nn.gelu(h))
 
         attention = SelfAttention(
             self.heads, self.kv_heads, self.qk_norm, self.rotary, self.attention_scale, name="attention"
@@ -162,7 +163,7 @@ class Transformer(nn.Module):
             x = nn.LayerNorm(use_bias=False, name="final_norm")(x)
         if self.tied:
             return self.logit_scale * embedding.attend(x)
-        return nn.Dense(self.vocabulary, use_bias=False, name="readout")(x)
+        return nn.Dense(self.vocabulary, use_bias=False, dot_general=flat_dot_general, name="readout")(x)
 
     @nn.nowrap
     def _blocks(self, x: Array) -> Array:
