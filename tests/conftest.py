@@ -11,8 +11,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # fifth, and programs differ by the last bits of their arithmetic at most: AVX has no fused multiply-add, which those
 # passes would place. `XLA_FLAGS= make test` compiles as users do. A flag that XLA does not know ends the process, hence
 # the release that knows these. On a GPU they would leave its programs unoptimised too.
-on_cpu = os.environ["JAX_PLATFORMS"] == "cpu"
-if on_cpu and importlib.metadata.version("jaxlib").startswith("0.10.") and platform.machine() == "x86_64":
+if os.environ["JAX_PLATFORMS"] == "cpu" and (
+    importlib.metadata.version("jaxlib").startswith("0.10.") and platform.machine() == "x86_64"
+):
     flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX"
     os.environ.setdefault("XLA_FLAGS", flags)
 
