@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_machine import commit, driver, versions
-from benchmarks.gpu_sections import DEFAULT, ROOT, Section, section_of
+from benchmarks.gpu_sections import DEFAULT, DRY, ROOT, Section, section_of
 
 GRACE = 25.0
 """Seconds that a section has to save after SIGTERM."""
@@ -212,7 +212,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     if not given.budget > GRACE + LEAST:
         parser.error(f"argument --budget: must be above {GRACE + LEAST:g} seconds, got {given.budget:g}")
     try:
-        given.sections = [section_of(name) for name in given.sections or DEFAULT]
+        given.sections = [section_of(name) for name in given.sections or (DRY if given.dry_run else DEFAULT)]
     except ValueError as error:
         parser.error(str(error))
     kept = ROOT / "runs" / ("gpu-dry" if given.dry_run else "gpu")

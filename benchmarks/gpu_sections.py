@@ -122,6 +122,8 @@ SECTIONS = {
 }
 DEFAULT = (*SECTIONS, "study:grokking", "study:river_valley")
 """What is run where no section is named, the least important last."""
+DRY = DEFAULT[:-1]
+"""The same of a dry run, to which one study says as much as two."""
 
 
 def section_of(name: str) -> Section:

@@ -97,8 +97,9 @@ def test_an_update_is_that_of_the_cpu(cpu):
     # Gradients are sums over 256 positions and up to 256 hidden units, a few products deep: sqrt(256) roundings of 6e-8
     # in each of some five layers of sums, relative to the largest entry.
     assert_near(params_here, params_there, 5e-6)
+    # A norm adds up to 16,384 numbers of one sign, on a CPU in eight sums: each is off by some sqrt(2048) roundings.
     for name, value in there.items():
-        assert float(here[name]) == pytest.approx(float(value), rel=5e-6), name
+        assert float(here[name]) == pytest.approx(float(value), rel=2e-5), name
 
 
 def test_a_checkpoint_comes_back_bit_for_bit_and_to_the_device(tmp_path):
@@ -144,5 +145,7 @@ def test_cudnn_attention_is_that_of_xla():
         value = lambda own: jnp.mean(jnp.square(model.apply({"params": own}, tokens)))  # noqa: E731
         return model.apply({"params": params}, tokens), jax.grad(value)(params)
 
-    # Each rounds its own steps, by 2^-9; some dozen in series forward, as many backward.
-    assert_near(found(models["cudnn"], params), found(models["xla"], params), 24 * 2**-9)
+    (here, gradient), (there, expected) = found(models["cudnn"], params), found(models["xla"], params)
+    # Each rounds its own steps, by 2^-9; some dozen in series forward, and as many again backward.
+    assert_near(here, there, 24 * 2**-9)
+    assert_near(gradient, expected, 48 * 2**-9)
