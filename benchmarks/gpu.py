@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,15 +110,15 @@ def see(call: Call) -> str | None:
 
 def run(call: Call, section: Section, log: Any) -> dict[str, Any]:
     """Runs a section to its end or its limit; gives its entry in the report."""
-    lacking = absent(section.needs)
-    if lacking:
-        return {"status": "left out", "reason": f"not installed: {', '.join(lacking)}"}
+    for path in section.files(call.work):
+        path.unlink(missing_ok=True)  # an earlier call's would pass for this one's
+    missing = absent(section.needs)
+    if missing:
+        return {"status": "left out", "reason": f"not installed: {', '.join(missing)}"}
     left = call.deadline - time.monotonic() - GRACE
     if left < LEAST:
         return {"status": "left out", "reason": "the budget is spent"}
     limit = min(section.seconds, left)
-    for path in section.files(call.work):
-        path.unlink(missing_ok=True)  # an earlier call's would pass for this one's
     command = section.command(call.work, dry=call.dry)
     log.write(f"\n=== {section.name}: {' '.join(command)}\n")
     log.flush()
@@ -167,9 +167,9 @@ def status_of(code: int, *, late: bool) -> str:
 
 
 def tables(call: Call, sections: Sequence[Section]) -> None:
-    """Replaces ``gpu.md``: the tables of the sections so far."""
-    found = [path.read_text() for section in sections for path in section.files(call.work) if path.suffix == ".md"]
-    (call.out / "gpu.md").write_text("\n".join(found))
+    """Replaces ``gpu.md``: the tables of the sections so far, of those that made one."""
+    paths = [path for section in sections for path in section.files(call.work) if path.suffix == ".md"]
+    (call.out / "gpu.md").write_text("\n".join(path.read_text() for path in paths if path.is_file()))
 
 
 def pack(call: Call, section: Section) -> str | None:
@@ -238,14 +238,20 @@ def prepared(given: argparse.Namespace) -> Call:
     }
     deadline = time.monotonic() + given.budget
     call = Call(given.out.absolute(), given.work.absolute(), given.dry_run, deadline, head)
-    missing: Mapping[str, str] = {
-        **{name: f"{section.name} is left out" for section in given.sections for name in absent(section.needs)},
-        **{name: section.gains[name] for section in given.sections for name in absent(tuple(section.gains))},
-    }
-    for name, without in missing.items():
+    call.report["missing"] = lacking(given.sections)
+    for name, without in call.report["missing"].items():
         print(f"{name} is not installed: {without}", flush=True)
-    call.report["missing"] = dict(missing)
     return call
+
+
+def lacking(sections: Sequence[Section]) -> dict[str, str]:
+    """What is not installed, and what is then left out or not done."""
+    without: dict[str, list[str]] = {}
+    for section in sections:
+        for name in absent(section.needs):
+            without.setdefault(name, []).append(section.name)
+    found = {name: f"left out: {', '.join(names)}" for name, names in without.items()}
+    return found | {name: section.gains[name] for section in sections for name in absent(tuple(section.gains))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -116,7 +116,7 @@ SECTIONS = {
             "benchmarks.decoder_sharpness",
             ("--size=124M", "--batch_size=4", "--modes=linearize", "--repeats=1"),
             ("--size=tiny", "--batch_size=2", "--modes=linearize", "--precisions=highest", "--repeats=1"),
-            180,
+            200,
         ),
     )
 }

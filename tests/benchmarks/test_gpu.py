@@ -68,11 +68,21 @@ def test_what_cannot_run_is_left_out_by_name(tmp_path):
 
 
 def test_numbers_of_an_earlier_call_do_not_pass_for_those_of_this_one(tmp_path):
-    call, section = call_of(tmp_path), Section("old", "benchmarks.no_module", (), (), 9, ())
-    path = section.files(call.work)[0]
-    path.write_text("{}")
-    assert run(call, section)["numbers"] is None
-    assert not path.exists()
+    call = call_of(tmp_path)
+    failing, lacking = (Section("old", "benchmarks.no_module", (), (), 9, needs) for needs in ((), ("no_module",)))
+    for section, without in ((failing, {"numbers": None}), (lacking, {})):
+        for path in section.files(call.work):
+            path.write_text("{}")
+        entry = run(call, section)
+        assert entry.get("numbers") is None
+        assert without.items() <= entry.items()
+        gpu.tables(call, [section])
+        assert not (call.out / "gpu.md").read_text()
+
+
+def test_what_is_not_installed_is_said_once_with_all_that_it_keeps_from_being_done():
+    sections = [sleeper(0, needs=("no_module",)), sleeper(0, needs=("json", "no_module"), gains={"no_other": "less"})]
+    assert gpu.lacking(sections) == {"no_module": "left out: sleeper, sleeper", "no_other": "less"}
 
 
 def test_a_studys_folder_is_packed_without_large_checkpoints(tmp_path, monkeypatch):
