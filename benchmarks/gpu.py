@@ -130,7 +130,7 @@ def run(call: Call, section: Section, log: Any) -> dict[str, Any]:
     seconds = time.monotonic() - began
     entry: dict[str, Any] = {"status": status_of(code, late=late), "seconds": round(seconds, 1), "exit_code": code}
     if late:
-        entry["reason"] = f"stopped after {limit:.0f} s"
+        entry["reason"] = "told to stop" if call.stopped else f"stopped after {limit:.0f} s"
     with contextlib.suppress(OSError, ValueError):
         entry["numbers"] = section.numbers(call.work)
     if entry["status"] != "passed":
