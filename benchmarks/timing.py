@@ -1,5 +1,6 @@
 """Interleaved repeats, medians and ratios: this is how every benchmark here measures."""
 
+import json
 import os
 import platform
 import statistics
@@ -7,8 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = "LRSTUDY_RESULTS"
+"""Names the folder of results where they are not to go to ``results/``."""
 
 
 def interleaved(candidates: Mapping[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
@@ -43,9 +46,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
-def record(name: str, title: str, body: str) -> None:
-    """Prints a result and keeps it in ``results/<name>.md``."""
+def record(name: str, title: str, body: str, numbers: Mapping[str, Any] | None = None) -> None:
+    """Prints a result and keeps it in ``results/<name>.md``; its numbers, if given, in ``results/<name>.json``."""
     text = f"# {title}\n\n{machine()}\n\n{body}"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(text)
+    folder = Path(os.environ.get(RESULTS) or Path(__file__).parent / "results")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
+    if numbers is not None:
+        (folder / f"{name}.json").write_text(json.dumps(numbers, indent=1))

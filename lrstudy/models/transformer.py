@@ -1,16 +1,20 @@
 """A decoder transformer."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from lrstudy.models.attention import SelfAttention
+from lrstudy.models.attention import KERNELS, SelfAttention
 from lrstudy.models.fields import check_name, check_positive, check_sizes
 from lrstudy.models.products import flat_dot_general
 
 NORMS = ("pre", "post", "peri")
+DTYPES = ("float32", "bfloat16")
 
 
 class Block(nn.Module):
@@ -25,6 +29,8 @@ class Block(nn.Module):
         rotary: turns positions into queries and keys.
         attention_scale: of the attention logits; ``None``: head width to the power -1/2.
         branch_scale: factor on both branches, after the output norm where there is one.
+        dtype: of products and activations; ``None``: the parameters' own.
+        attention_kernel: what computes attention, see ``SelfAttention``.
     """
 
     heads: int
@@ -35,6 +41,8 @@ class Block(nn.Module):
     rotary: bool = False
     attention_scale: float | None = None
     branch_scale: float = 1.0
+    dtype: DTypeLike | None = None
+    attention_kernel: str = "xla"
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
@@ -42,11 +50,19 @@ class Block(nn.Module):
         width = x.shape[-1]
 
         def feed_forward(h: Float[Array, "batch seq width"]) -> Float[Array, "batch seq width"]:
-            h = nn.Dense(self.expansion * width, use_bias=False, dot_general=flat_dot_general, name="up")(h)
-            return nn.Dense(width, use_bias=False, dot_general=flat_dot_general, name="down")(nn.gelu(h))
+            dense = functools.partial(nn.Dense, use_bias=False, dtype=self.dtype, dot_general=flat_dot_general)
+            h = dense(self.expansion * width, name="up")(h)
+            return dense(width, name="down")(nn.gelu(h))
 
         attention = SelfAttention(
-            self.heads, self.kv_heads, self.qk_norm, self.rotary, self.attention_scale, name="attention"
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            qk_norm=self.qk_norm,
+            rotary=self.rotary,
+            scale=self.attention_scale,
+            dtype=self.dtype,
+            kernel=self.attention_kernel,
+            name="attention",
         )
         x = self._add(x, "attention", attention)
         return self._add(x, "feed_forward", feed_forward)
@@ -54,12 +70,12 @@ class Block(nn.Module):
     @nn.nowrap
     def _add(self, x: Array, name: str, branch: Callable[[Array], Array]) -> Array:
         """Adds a branch to the residual stream, with its norms."""
-        norm = nn.LayerNorm(use_bias=False, name=f"{name}_norm")
+        norm = nn.LayerNorm(use_bias=False, dtype=self.dtype, name=f"{name}_norm")
         if self.norm == "post":
             return norm(x + self.branch_scale * branch(x))
         h = branch(norm(x))
         if self.norm == "peri":
-            h = nn.LayerNorm(use_bias=False, name=f"{name}_out_norm")(h)
+            h = nn.LayerNorm(use_bias=False, dtype=self.dtype, name=f"{name}_out_norm")(h)
         return x + self.branch_scale * h
 
 
@@ -86,6 +102,10 @@ class Transformer(nn.Module):
         scan_layers: compiles one block and loops over it; its parameters are ``blocks``, the layer their first axis.
         remat: computes a block's activations again for the gradient rather than keep them.
         embedding_std: standard deviation of the initial embedding, at every width.
+        dtype: of products and activations: ``float32``, or ``bfloat16``, which GPUs multiply many times faster; norms
+            then still average in float32. Parameters, their gradients and the logits are float32 either way.
+        attention_kernel: what computes attention: ``xla``; ``cudnn``, on an NVIDIA GPU and in bfloat16, which never
+            holds the logits, but has no forward mode, so no Hessian.
         attention_scale: of the attention logits; ``None``: head width to the power -1/2.
         branch_scale: factor on every residual branch.
         logit_scale: factor on the logits of a tied readout.
@@ -105,6 +125,8 @@ class Transformer(nn.Module):
     scan_layers: bool = False
     remat: bool = False
     embedding_std: float = 0.125
+    dtype: str = "float32"
+    attention_kernel: str = "xla"
     attention_scale: float | None = None
     branch_scale: float = 1.0
     logit_scale: float = 1.0
@@ -114,7 +136,8 @@ class Transformer(nn.Module):
 
         Raises:
             ValueError: a size is below its least, heads do not divide what they must, rotary positions meet an odd head
-                width, the norm is unknown or the embedding's deviation is not positive.
+                width, the norm, the dtype or the kernel is unknown, the kernel does not take the dtype, or the
+                embedding's deviation is not positive.
         """
         check_sizes(
             width=(self.width, 1), layers=(self.layers, 0), kv_heads=(self.kv_heads, 0), expansion=(self.expansion, 1)
@@ -127,6 +150,10 @@ class Transformer(nn.Module):
             rule = f"divide model.width ({self.width}) into even head widths where model.rotary is set"
             raise ValueError(f"model.heads must {rule}, got {self.heads!r}")
         check_name("norm", self.norm, NORMS)
+        check_name("dtype", self.dtype, DTYPES)
+        check_name("attention_kernel", self.attention_kernel, KERNELS)
+        if self.attention_kernel == "cudnn" and self.dtype != "bfloat16":
+            raise ValueError(f"model.dtype must be bfloat16 where model.attention_kernel is cudnn, got {self.dtype!r}")
         check_positive("embedding_std", self.embedding_std)
         super().__post_init__()
 
@@ -158,12 +185,19 @@ class Transformer(nn.Module):
         if not self.rotary:
             positions = self.param("positions", nn.initializers.normal(0.02), (self.context, self.width))
             x = x + positions[: tokens.shape[-1]]
-        x = self._blocks(x)
+        dtype = _layer_dtype(self.dtype)
+        # Rows are looked up as they are and rounded then, so that the gradients of a frequent token add up in float32.
+        x = self._blocks(x if dtype is None else x.astype(dtype))
         if self.norm != "post":
-            x = nn.LayerNorm(use_bias=False, name="final_norm")(x)
+            x = nn.LayerNorm(use_bias=False, dtype=dtype, name="final_norm")(x)
         if self.tied:
-            return self.logit_scale * embedding.attend(x)
-        return nn.Dense(self.vocabulary, use_bias=False, dot_general=flat_dot_general, name="readout")(x)
+            table = embedding.embedding
+            logits = self.logit_scale * jnp.dot(x, (table if dtype is None else table.astype(dtype)).T)
+        else:
+            logits = nn.Dense(
+                self.vocabulary, use_bias=False, dtype=dtype, dot_general=flat_dot_general, name="readout"
+            )(x)
+        return logits if dtype is None else logits.astype(jnp.float32)
 
     @nn.nowrap
     def _blocks(self, x: Array) -> Array:
@@ -181,6 +215,8 @@ class Transformer(nn.Module):
                 rotary=self.rotary,
                 attention_scale=self.attention_scale,
                 branch_scale=self.branch_scale,
+                dtype=_layer_dtype(self.dtype),
+                attention_kernel=self.attention_kernel,
                 name=name,
             )
 
@@ -195,3 +231,8 @@ class Transformer(nn.Module):
         for layer in range(self.layers):
             x = block(f"block_{layer}")(x)
         return x
+
+
+def _layer_dtype(name: str) -> DTypeLike | None:
+    """What layers compute in; ``None``: as their parameters are."""
+    return None if name == "float32" else jnp.dtype(name)

@@ -102,6 +102,18 @@ def test_the_result_is_float32_of_a_score_a_token():
             {"norm": "perry"},
             r"norm must be one of \['pre', 'post', 'peri'\] \(nearest: 'peri'\), got 'perry'",
         ),
+        (
+            {"dtype": "float16"},
+            r"dtype must be one of \['float32', 'bfloat16'\] \(nearest: 'bfloat16'\), got 'float16'",
+        ),
+        (
+            {"attention_kernel": "flash"},
+            r"attention_kernel must be one of \['xla', 'cudnn'\], got 'flash'",
+        ),
+        (
+            {"attention_kernel": "cudnn"},
+            r"dtype must be bfloat16 where model\.attention_kernel is cudnn, got 'float32'",
+        ),
         *(
             ({"embedding_std": x}, f"embedding_std must be a positive finite number, got {x}")
             for x in (0.0, -1.0, float("inf"), float("nan"))

@@ -10,7 +10,7 @@ import pytest
 from lrstudy.models import Transformer
 from lrstudy.models.attention import rotate
 from tests.models import reference
-from tests.models.test_transformer import BATCH, CONTEXT, MODELS, apply, gradients, logits, of, params, tokens
+from tests.models.test_transformer import BATCH, CONTEXT, MODELS, OPTIONS, apply, gradients, logits, of, params, tokens
 
 
 def stacked(tree):
@@ -147,6 +147,36 @@ def test_a_coordinate_check_sees_every_tensor_of_a_block():
 def test_logits_are_computed_once_whether_or_not_they_are_kept():
     assert products(MODELS["defaults"], mutable=["intermediates"]) == 17
     assert products(MODELS["defaults"]) == 17
+
+
+def operand_types(jaxpr):
+    """The types that every matrix product multiplies."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield from (variable.aval.dtype for variable in equation.invars)
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(value, "eqns"):
+                yield from operand_types(value)
+
+
+@pytest.mark.parametrize("name", ["defaults", "all"])
+def test_bfloat16_multiplies_in_it_and_gives_float32_logits_and_gradients(name):
+    model = of(**OPTIONS[name], dtype="bfloat16")
+    own = params(name)
+    assert set(operand_types(jax.make_jaxpr(model.apply)({"params": own}, tokens()).jaxpr)) == {jnp.dtype(jnp.bfloat16)}
+    scores = jax.jit(model.apply)({"params": own}, tokens())
+    assert scores.dtype == np.float32
+    assert {x.dtype for x in jax.tree.leaves(gradients(model, own))} == {jnp.dtype(jnp.float32)}
+    # A rounding is off by 2^-9 at most, and some dozen lie between a token and its scores, in series: their sum bounds
+    # the error; half a rounding of it must be there, or nothing was rounded.
+    error = np.abs(scores - logits(tokens(), name)).max() / np.abs(logits(tokens(), name)).max()
+    assert 2**-10 < error < 24 * 2**-9
+
+
+def test_float32_rounds_nothing():
+    assert set(operand_types(jax.make_jaxpr(MODELS["all"].apply)({"params": params("all")}, tokens()).jaxpr)) == {
+        jnp.dtype(jnp.float32)
+    }
 
 
 @pytest.mark.parametrize("width", [32, 256])
