@@ -55,11 +55,15 @@ class Progress:
             rate = self._steps / max(now - self._began, 1e-9)
             left = f", {(self._stop - stop) / rate:.0f} s left" if rate else ""
             print(
-                f"{self._what}: step {stop}/{self._stop}, loss {self._loss:.4g}, "
-                f"{rate:.3g} steps/s x {self._lanes} runs{left}",
+                f"{self._what}: step {stop}/{self._stop}, {self._shown}{rate:.3g} steps/s x {self._lanes} runs{left}",
                 file=sys.stderr,
                 flush=True,
             )
+
+    @property
+    def _shown(self) -> str:
+        """The loss, once a step was recorded."""
+        return "" if np.isnan(self._loss) else f"loss {self._loss:.4g}, "
 
     def close(self) -> None:
         """Ends the bar."""
