@@ -31,6 +31,7 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.executors
 	$(BIN)/python -m benchmarks.curvature
+	$(BIN)/python -m benchmarks.planning
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -15,7 +15,7 @@ from benchmarks.timing import interleaved, ratios, record, table
 from experiments.river_valley import SCALES, parts
 from lrstudy.study.config import Run, make_transform
 from lrstudy.study.plan import make_plan
-from lrstudy.training.lanes import Executor, spread
+from lrstudy.training.lanes import Layout, spread
 from lrstudy.training.program import abstract_lanes, empty_lanes, make_program, make_window, stack
 
 REPEATS = flags.DEFINE_integer("repeats", 7, "interleaved repeats", lower_bound=1)
@@ -40,11 +40,11 @@ def text_runs(width: int, batch_size: int, count: int) -> Sequence[Run]:
     return group.runs
 
 
-def trained(runs: Sequence[Run], executor: Executor) -> Callable[[], None]:
+def trained(runs: Sequence[Run], executor: str) -> Callable[[], None]:
     """A call that trains the runs as lanes for ``--steps`` steps from their initialisation; compiled already."""
     transform_of = functools.partial(make_transform, runs[0])
     hparams = stack([run.hyperparameters for run in runs])
-    program = spread(make_program(transform_of), executor)
+    program = spread(make_program(transform_of), Layout(executor))
     data, window = jax.device_put(runs[0].task.load()), make_window(0, STEPS.value, fresh=True)
     held = [empty_lanes(abstract_lanes(hparams, transform_of))]
 

@@ -29,8 +29,9 @@ from lrstudy.study.derived import static_parts
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.exit_codes import OK, STOPPED
 from lrstudy.study.experiment import Experiment
+from lrstudy.study.header import header_of, nested
 from lrstudy.study.machine import use_compilation_cache
-from lrstudy.study.main import FLAGS, check_apart, check_experiment, header_of, main, nested
+from lrstudy.study.main import FLAGS, check_apart, check_experiment, main
 from lrstudy.study.part import Part
 from lrstudy.study.plan import make_plan
 from lrstudy.study.workdir import Workdir, write_json

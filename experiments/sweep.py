@@ -37,7 +37,9 @@ EXPERIMENT = Experiment(
         "paper": lambda: _parts(100_000),
     },
     figures=(
-        Figure("loss_against_rate", "Final loss against the swept number.", ("",), sweep_figure),
+        Figure(
+            "loss_against_rate", "Final loss against the swept number, of the best eight settings.", ("",), sweep_figure
+        ),
         Figure("curves", "Learning rate and loss against the step, range over seeds as a band.", ("",), curves_figure),
     ),
     tables=(Table("summary", "Every setting: mean and standard error over seeds", ("",), summary),),

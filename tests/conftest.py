@@ -7,6 +7,8 @@ import platform
 import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Numbers depend by rounding on how many devices train; tests that want several say so.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 # Most of the tests' time is compilation, of programs that then run for moments. Without the last passes it is a
 # fifth, and programs differ by the last bits of their arithmetic at most: AVX has no fused multiply-add, which those
 # passes would place. `XLA_FLAGS= make test` compiles as users do. A flag that XLA does not know ends the process, hence

@@ -71,7 +71,7 @@ def measure(workload: Workload, submission: Submission, point: Point, *, seed: i
     stacked = stack([hyperparameters(workload, Lane(point, seed), workload.step_hint)])
     current = empty_lanes(abstract_lanes(stacked, make_transform))
     data = jax.device_put(workload.task.load())
-    program = lanes.spread(make_program(make_transform, submission.eval_params))
+    program = lanes.spread(make_program(make_transform, submission.eval_params), lanes.layout_of("auto", 1))
     began = time.perf_counter()
     compiled = program.lower(current, stacked, data, make_window(0, 1, fresh=True)).compile()  # pyright: ignore[reportFunctionMemberAccess]
     compile_seconds = time.perf_counter() - began

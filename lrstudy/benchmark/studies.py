@@ -41,7 +41,7 @@ def run_studies(
         target: of the workload.
         seed: of the first trial; the others follow it. The points are drawn from it too.
         axis: ``seconds`` measures what an update costs.
-        executor: see ``lanes.spread``.
+        executor: see ``lanes.layout_of``.
         pause: called between two calls of the program; it may raise to stop.
 
     Returns:

@@ -17,8 +17,8 @@ from lrstudy.benchmark.workload import Workload
 from lrstudy.schedules import Constant
 from lrstudy.schedules.checks import one_of
 from lrstudy.training import lanes, loop
-from lrstudy.training.loop import Cadence, Job
-from lrstudy.training.program import Hyperparameters, abstract_lanes, empty_lanes, make_program, stack
+from lrstudy.training.loop import Cadence
+from lrstudy.training.program import Hyperparameters, abstract_lanes, stack
 
 
 class Lane(NamedTuple):
@@ -71,7 +71,7 @@ def train(
         trials: hyperparameters and seed of each.
         budget: updates of each.
         target: where all trials have met it, no more is trained; ``None``: all is.
-        executor: see ``lanes.spread``.
+        executor: see ``lanes.layout_of``.
         pause: called between two calls of the program; it may raise to stop.
 
     Raises:
@@ -81,11 +81,11 @@ def train(
     stacked = stack([hyperparameters(workload, trial, budget) for trial in trials])
     # Evaluations are columns of metric rows.
     cadence = Cadence((budget,) * len(trials), workload.evaluate_every, workload.evaluate_every)
-    data = jax.device_put(workload.task.load())
-    job = Job(lanes.spread(make_program(make_transform, submission.eval_params), executor), stacked, data, cadence)
+    layout, data = lanes.layout_of(executor, len(trials)), workload.task.load()
+    job = lanes.make_job(stacked, data, make_transform, cadence, layout, eval_params=submission.eval_params)
     found = [_Evaluations(workload, target) for _ in trials]
     alive = np.ones(len(trials), bool)
-    begin = empty_lanes(abstract_lanes(stacked, make_transform))
+    begin = layout.empty(abstract_lanes(stacked, make_transform))
     for chunk in loop.train(job, begin, start=0, stop=budget):
         pause()
         _collect(found, chunk.rows, workload.metric)

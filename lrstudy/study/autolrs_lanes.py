@@ -50,7 +50,8 @@ class Engine:
 def make_engine(run: Run, executor: lanes.Executor = "auto") -> Engine:
     """The engine of a run and of all that differ from it in numbers alone."""
     program = make_program(functools.partial(make_transform, run), eval_params(run))
-    return Engine(lanes.spread(program, executor), jax.device_put(run.task.load()))
+    # One lane, or as many as there are candidates, in turn: not a number that devices could be dealt out to for long.
+    return Engine(lanes.spread(program, lanes.layout_of(executor, 1)), jax.device_put(run.task.load()))
 
 
 class LaneTraining:

@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,12 +18,14 @@ from lrstudy.optimizers.directions import NotScaledError
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
-from lrstudy.study.built import build
+from lrstudy.study.built import Built, build
+from lrstudy.study.checks import check_clip, check_optimizer, check_plain, check_preconditioner, check_start
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
+from lrstudy.study.pieces import Pieces
 from lrstudy.study.stoppable import check_stoppable
 from lrstudy.training.program import EvalParams, Hyperparameters, InitTracker
-from lrstudy.training.sharpness import PreconditionedSharpness, Sharpness, init_tracker
+from lrstudy.training.sharpness import Sharpness, init_tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ PLAIN_FIELDS: dict[str, choices.Argument] = {
     "start": choices.Argument(str, True, None),
     "schedule_start": choices.Argument(int, False, 0),
 }
-_LOWEST = {"steps": 1, "seed": 0, "record_every": 1, "evaluate_every": 0, "schedule_start": 0}
+_DIGESTED = json.JSONEncoder(sort_keys=True)
 _START = re.compile(r"(?P<run_id>[0-9a-f]{16})@(?P<step>[1-9][0-9]*)")
 
 
@@ -150,8 +151,7 @@ class Run:
     @functools.cached_property
     def run_id(self) -> str:
         """Digest of the columns: the same configuration is the same run, whoever asks for it."""
-        text = json.dumps(self.columns, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_DIGESTED.encode(self.columns).encode()).hexdigest()[:16]
 
     @functools.cached_property
     def hyperparameters(self) -> Hyperparameters:
@@ -192,67 +192,70 @@ def eval_params(run: Run) -> EvalParams:
     return lambda opt_state, params: row.eval_params(opt_state[-1], params)
 
 
-def resolve(config: RunConfig) -> Run:
+def resolve(config: RunConfig, pieces: Pieces | None = None) -> Run:
     """Fills in every value and builds the parts.
+
+    Args:
+        config: the run.
+        pieces: what runs of the same plan have in common.
 
     Raises:
         ConfigError: a value is out of range or names nothing; the message has the path, the rule and the value.
     """
-    _check_plain(config)
-    model = default_model(config) if config.model is None else config.model
-    task, scaling = build(config.task, model, config.parametrization)
-    schedule = _schedule(config)
-    known = choices.arguments_of("optimizer", config.optimizer.name)
-    unknown = set(config.optimizer.arguments) - set(known)
-    if unknown:
-        raise one_of(f"an argument of optimizer {config.optimizer.name}", min(unknown), known)
-    optimizer = {**{k: a.default for k, a in known.items()}, **config.optimizer.arguments}
-    _check_optimizer(config.optimizer.name, optimizer)
-    _check_clip(config)
+    of = (pieces or Pieces()).of
+    check_plain(config)
+    check_start(config, start_of(config))
+    chosen = config.task, config.model, config.parametrization
+    (task, scaling), task_columns = of("task", chosen, lambda: _task(config))
+    timed = config.schedule, config.steps, config.schedule_start
+    schedule, schedule_columns = of("schedule", timed, lambda: _schedule(config))
+    optimizer, optimizer_columns = of("optimizer", (config.optimizer,), lambda: _optimizer(config.optimizer))
+    check_clip(config)
     columns = {name: getattr(config, name) for name in PLAIN_FIELDS}
-    columns |= choices.columns_of("schedule", config.schedule.name, schedule)
-    if config.schedule_start:
-        schedule = Shifted(schedule, config.schedule_start)
-    columns |= choices.columns_of("task", config.task.name, task)
-    columns |= {f"task.{k}": v for k, v in task.facts().items()}
-    if model is not None:
-        columns |= choices.columns_of("model", model.name, scaling[1].model.module if scaling else task.model)
-    if scaling is not None:
-        columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
-    columns |= {"optimizer": config.optimizer.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
-    early_stop = config.early_stop and choices.build("early_stop", config.early_stop)
-    run = Run(config, columns, schedule, task, optimizer, scaling, _sharpness(config), early_stop)
-    if run.sharpness is not None:
-        measured = choices.columns_of("sharpness", run.sharpness.name, run.sharpness)
+    columns |= {**schedule_columns, **task_columns, **optimizer_columns}
+    stops = config.early_stop
+    early_stop = stops and of("early_stop", (stops,), lambda: choices.build("early_stop", stops))
+    measured, every = config.sharpness, config.record_every
+    sharpness = measured and of("sharpness", (measured, every), lambda: _sharpness(measured, every))
+    run = Run(config, columns, schedule, task, optimizer, scaling, sharpness, early_stop)
+    if sharpness is not None:
+        named = choices.columns_of("sharpness", sharpness.name, sharpness)
         # Under the plain name stands the number that is measured.
-        columns |= {"sharpness.operator": measured.pop("sharpness"), **measured}
-        _check_preconditioner(run)
+        columns |= {"sharpness.operator": named.pop("sharpness"), **named}
+        check_preconditioner(run)
     if scaling is not None:
-        _check_scaled(run)
+        of("scaled", (scaling, optimizer, schedule, config.clip_norm), lambda: _check_scaled(run))
     if optimizers.TABLE[config.optimizer.name].choosy:
-        _check_tensors(config.optimizer.name, run.static_optimizer, task)
-    if run.early_stop is not None:
-        columns |= choices.columns_of("early_stop", run.early_stop.name, run.early_stop)
-        transform = make_transform(run, run.hyperparameters)
-        check_stoppable(run, jax.eval_shape(lambda: transform.init(task.init(jax.random.key(0)))))
+        of("choosy", (optimizer, task), lambda: _check_tensors(config.optimizer.name, run.static_optimizer, task))
+    if early_stop is not None:
+        columns |= choices.columns_of("early_stop", early_stop.name, early_stop)
+        _check_early_stop(run, of)
     return run
 
 
-def trunk_of(run: Run) -> tuple[RunConfig, int] | None:
+def trunk_of(run: Run, pieces: Pieces | None = None) -> tuple[RunConfig, int] | None:
     """The run that this one branches from and the step at which it does; ``None`` if it starts at its own beginning."""
-    trunk = None if run.config.start else run.schedule.trunk()
+    if run.config.start:
+        return None
+    trunk = (pieces or Pieces()).of("trunk", (run.schedule,), lambda: _trunk(run.schedule))
     if trunk is None or trunk[1] < 1 or trunk[1] >= run.config.steps:
         return None
-    schedule, step = trunk
-    known = choices.arguments_of("schedule", type(schedule).__name__)
-    arguments = {name: getattr(schedule, name) for name in known}
-    chosen = Choice(type(schedule).__name__, arguments)
+    chosen, step = trunk
     return dataclasses.replace(run.config, schedule=chosen, steps=step), step
+
+
+def _trunk(branching: Schedule) -> tuple[Choice, int] | None:
+    trunk = branching.trunk()
+    if trunk is None:
+        return None
+    schedule, step = trunk
+    name = type(schedule).__name__
+    return Choice(name, {a: getattr(schedule, a) for a in choices.arguments_of("schedule", name)}), step
 
 
 def start_of(config: RunConfig) -> tuple[str, int] | None:
     """The run that this one goes on from, and after how many updates; ``None`` if it starts at initialisation."""
-    match = _START.fullmatch(config.start or "")
+    match = _START.fullmatch(config.start) if config.start else None
     return (match["run_id"], int(match["step"])) if match else None
 
 
@@ -269,45 +272,28 @@ def _is_traced(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _check_optimizer(name: str, given: Mapping[str, Any]) -> None:
-    row = optimizers.TABLE[name]
-    for argument, value in given.items():
-        if argument in row.choices and value not in row.choices[argument]:
-            raise one_of(f"optimizer.{argument}", value, row.choices[argument])
-        low, high = row.bounds.get(argument, (-math.inf, math.inf))
-        if type(value) in (int, float) and not (math.isfinite(value) and low <= value < high):
-            rule = "a finite number" if math.inf == -low == high else f"a finite number in [{low:g}, {high:g})"
-            raise ConfigError(f"optimizer.{argument} must be {rule}, got {value!r}")
+def _task(config: RunConfig) -> tuple[Built, dict[str, Any]]:
+    """The task with its model and what scales it, and the columns of all three, the facts of its data included."""
+    model = default_model(config) if config.model is None else config.model
+    task, scaling = built = build(config.task, model, config.parametrization)
+    columns = choices.columns_of("task", config.task.name, task)
+    columns |= {f"task.{k}": v for k, v in task.facts().items()}
+    if model is not None:
+        columns |= choices.columns_of("model", model.name, scaling[1].model.module if scaling else task.model)
+    if scaling is not None:
+        columns |= choices.columns_of("parametrization", scaling[0].name, scaling[0])
+    return built, columns
 
 
-def _check_clip(config: RunConfig) -> None:
-    if config.clip_norm is not None and "grad_fn" in optimizers.TABLE[config.optimizer.name].extra_args:
-        name = config.optimizer.name
-        rule = f"none (--config.clip_norm=none) for {name}, which steps along a gradient of its own that is not clipped"
-        raise ConfigError(f"clip_norm must be {rule}, got {config.clip_norm!r}")
-
-
-def _check_plain(config: RunConfig) -> None:
-    for name, lowest in _LOWEST.items():
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**31:
-            raise ConfigError(f"{name} must be an int of at least {lowest}, got {value!r}")
-    if config.evaluate_every % config.record_every:
-        rule = f"0 or a multiple of record_every ({config.record_every})"
-        raise ConfigError(f"evaluate_every must be {rule}, got {config.evaluate_every!r}")
-    _check_start(config)
-    if config.clip_norm is not None and not config.clip_norm > 0:
-        raise ConfigError(f"clip_norm must be a positive number or none, got {config.clip_norm!r}")
-
-
-def _check_start(config: RunConfig) -> None:
-    start = start_of(config)
-    if config.start is not None and start is None:
-        raise ConfigError(f"start must be <run id>@<step> with a step of at least 1, got {config.start!r}")
-    if start and start[1] >= config.steps:
-        raise ConfigError(f"start must lie before steps ({config.steps}), got {config.start!r}")
-    if config.schedule_start >= config.steps:
-        raise ConfigError(f"schedule_start must be in [0, steps), got {config.schedule_start!r}")
+def _optimizer(chosen: Choice) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The hyperparameters, and their columns."""
+    known = choices.arguments_of("optimizer", chosen.name)
+    unknown = set(chosen.arguments) - set(known)
+    if unknown:
+        raise one_of(f"an argument of optimizer {chosen.name}", min(unknown), known)
+    optimizer = {**{k: a.default for k, a in known.items()}, **chosen.arguments}
+    check_optimizer(chosen.name, optimizer)
+    return optimizer, {"optimizer": chosen.name, **{f"optimizer.{k}": v for k, v in optimizer.items()}}
 
 
 def _check_scaled(run: Run) -> None:
@@ -339,39 +325,38 @@ def _check_tensors(name: str, static: tuple[tuple[str, Any], ...], task: tasks.T
         raise ConfigError(str(error)) from error
 
 
-def _sharpness(config: RunConfig) -> Sharpness | None:
+def _check_early_stop(run: Run, of: Callable[..., Any]) -> None:
+    """Whether a run can be stopped early, which its seed does not change.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    config = run.config
+    parts = run.task, run.optimizer, run.parametrization, config.clip_norm
+
+    def opt_state() -> Any:
+        transform = make_transform(run, run.hyperparameters)
+        return jax.eval_shape(lambda: transform.init(run.task.init(jax.random.key(0))))
+
+    timed = run.schedule, config.steps, config.evaluate_every
+    of("stoppable", (*parts, *timed), lambda: check_stoppable(run, of("opt_state", parts, opt_state)))
+
+
+def _sharpness(chosen: Choice, record_every: int) -> Sharpness | None:
     """What is measured; nothing where it would be never.
 
     Raises:
         ConfigError: a measurement would fall between records.
     """
-    if config.sharpness is None:
-        return None
-    found: Sharpness = choices.build("sharpness", config.sharpness)
-    if found.every % config.record_every:
-        rule = f"0 or a multiple of record_every ({config.record_every})"
+    found: Sharpness = choices.build("sharpness", chosen)
+    if found.every % record_every:
+        rule = f"0 or a multiple of record_every ({record_every})"
         raise ConfigError(f"sharpness.every must be {rule}, got {found.every!r}")
     return found if found.every else None
 
 
-def _check_preconditioner(run: Run) -> None:
-    """What the optimizer divides by is known of Adam, where all tensors have its rate.
-
-    Raises:
-        ConfigError: of this run it is not.
-    """
-    if not isinstance(run.sharpness, PreconditionedSharpness):
-        return
-    if run.parametrization is not None:
-        raise ConfigError("sharpness must be hessian under a parametrization, whose rates differ between tensors")
-
-    name, known = run.config.optimizer.name, run.sharpness.optimizers
-    if name not in known:
-        raise ConfigError(f"sharpness must be hessian for optimizer {name}: preconditioned is of {' and '.join(known)}")
-
-
-def _schedule(config: RunConfig) -> Schedule:
-    """The schedule; what a schedule needs and the user did not say follows from the run's length."""
+def _schedule(config: RunConfig) -> tuple[Schedule, dict[str, Any]]:
+    """The schedule and its columns; what it needs and the user did not say follows from the run's length."""
     chosen = config.schedule
     known = choices.arguments_of("schedule", chosen.name)
     given = dict(chosen.arguments)
@@ -382,4 +367,6 @@ def _schedule(config: RunConfig) -> Schedule:
         given["ends"] = tuple(end for end in (length // 4, length // 2, length) if end)
     if chosen.name == "WSD" and not {"decay_steps", "decay_fraction"} & set(given):
         given["decay_fraction"] = 0.1
-    return choices.build("schedule", Choice(chosen.name, given))
+    built: Schedule = choices.build("schedule", Choice(chosen.name, given))
+    columns = choices.columns_of("schedule", chosen.name, built)
+    return Shifted(built, config.schedule_start) if config.schedule_start else built, columns

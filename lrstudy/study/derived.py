@@ -79,9 +79,16 @@ def _records(part: Derived, plan: Plan, workdir: Workdir) -> Records:
     """
     asked = {run_id for source in part.sources for run_id in plan.parts.get(source, ())}
     absent = [source for source in part.sources if source not in plan.parts]
-    recorded = set(read_table(workdir.runs)["run_id"]) if workdir.runs.is_file() else set()
-    left = len(asked - (recorded & set(finished_runs(workdir))))
+    left = len(asked - (_recorded(workdir) & set(finished_runs(workdir))))
     if absent or left:
         reason = f"part {absent[0]} is not there" if absent else f"{left} runs are not finished"
         raise StudyError(f"it waits for {', '.join(part.sources)}: {reason}")
     return load(workdir, plan.to_json())
+
+
+def _recorded(workdir: Workdir) -> set[str]:
+    """The runs whose end is in the table: one that was written while a run trained says nothing of what came of it."""
+    if not workdir.runs.is_file():
+        return set()
+    runs = read_table(workdir.runs)
+    return set(runs["run_id"][runs["outcome"] != "preempted"])

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lrstudy.study.config import make_transform
+from lrstudy.study.config import Run, make_transform
 from lrstudy.study.plan import Group, Plan
 from lrstudy.training.program import init_lane
 from lrstudy.training.step import make_gradient_step
@@ -36,9 +37,52 @@ class Cost:
     measurements: int
 
 
-def cost_of(group: Group) -> Cost:
-    """The cost of a group; its step is traced and lowered, never run."""
-    run = group.runs[0]
+class _Step(NamedTuple):
+    """One update of one run: its parameters, the bytes of its state, those of its data, and its FLOPs."""
+
+    parameters: int
+    state_bytes: int
+    data_bytes: int
+    flops: float
+
+
+class Costs:
+    """The costs of groups; one step is traced and lowered for all groups of one structure, and never run."""
+
+    def __init__(self) -> None:
+        self._steps: dict[Any, _Step] = {}
+
+    def of(self, group: Group) -> Cost:
+        """The cost of a group."""
+        run = group.runs[0]
+        step = self._step(run)
+        starts = [branch.step for branch in group.branches] if group.branches else [0] * len(group.runs)
+        bounds = [(start, r.config.steps) for r, start in zip(group.runs, starts, strict=True)]
+        updates, every = sum(steps - start for start, steps in bounds), run.sharpness.every if run.sharpness else 0
+        return Cost(
+            parameters=step.parameters,
+            updates=updates,
+            tokens=updates * run.task.tokens_per_step(),
+            flops=step.flops * updates,
+            state_bytes=step.state_bytes * len(group.runs),
+            data_bytes=step.data_bytes,
+            # At the multiples of ``every`` from the start on, and after the last update.
+            measurements=sum(len(range(-start % every, steps - start, every)) + 1 for start, steps in bounds)
+            if every
+            else 0,
+        )
+
+    def _step(self, run: Run) -> _Step:
+        leaves, structure = jax.tree.flatten(run.hyperparameters)
+        scaled_by = run.parametrization and run.parametrization[0]
+        chosen = scaled_by, run.config.optimizer.name, run.static_optimizer
+        key = structure, tuple(map(np.shape, leaves)), chosen
+        if key not in self._steps:
+            self._steps[key] = _step_of(run)
+        return self._steps[key]
+
+
+def _step_of(run: Run) -> _Step:
     hparams = run.hyperparameters
     transform = functools.partial(make_transform, run)
     lane = jax.eval_shape(functools.partial(init_lane, make_transform=transform), hparams)
@@ -50,21 +94,8 @@ def cost_of(group: Group) -> Cost:
         return step(state, batch, hparams)[0]
 
     analysis = jax.jit(update).lower(lane.state, jax.eval_shape(lambda: data)).cost_analysis() or {}
-    starts = [branch.step for branch in group.branches] if group.branches else [0] * len(group.runs)
-    bounds = [(start, r.config.steps) for r, start in zip(group.runs, starts, strict=True)]
-    updates, every = sum(steps - start for start, steps in bounds), run.sharpness.every if run.sharpness else 0
-    return Cost(
-        parameters=_count(lane.state.params),
-        updates=updates,
-        tokens=updates * run.task.tokens_per_step(),
-        flops=float(analysis.get("flops", 0.0)) * updates,
-        state_bytes=_bytes((lane.state.params, lane.state.opt_state)) * len(group.runs),
-        data_bytes=_bytes(data),
-        # At the multiples of ``every`` from the start on, and after the last update.
-        measurements=sum(len(range(-start % every, steps - start, every)) + 1 for start, steps in bounds)
-        if every
-        else 0,
-    )
+    state_bytes = _bytes((lane.state.params, lane.state.opt_state))
+    return _Step(_count(lane.state.params), state_bytes, _bytes(data), float(analysis.get("flops", 0.0)))
 
 
 def describe(plan: Plan) -> str:
@@ -72,9 +103,9 @@ def describe(plan: Plan) -> str:
     names = ("runs", "updates", "parameters", "tokens", "FLOPs", "state", "data")
     widths = (5, 9, 11, 9, 9, 9, 9)
     heads = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
-    lines, costs = [" ".join([f"{'program':<40}", *heads])], []
+    lines, costs, known = [" ".join([f"{'program':<40}", *heads])], [], Costs()
     for group in plan.groups:
-        cost = cost_of(group)
+        cost = known.of(group)
         costs.append(cost)
         config = group.runs[0].config
         part = f"{group.part}: " if group.part else ""

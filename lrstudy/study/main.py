@@ -2,10 +2,9 @@
 
 import dataclasses
 import re
-import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,9 +14,14 @@ from lrstudy.study.command import Command, parse, read_command
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, CLAIM_FAILED, OK, RUN_FAILED, STOPPED
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.machine import devices, use_compilation_cache, versions
+from lrstudy.study.header import header_of, nested
+from lrstudy.study.launch_flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
+from lrstudy.study.machine import use_compilation_cache
+from lrstudy.study.starting import define_device_flags, leave, start, trains_with_others, use_host_devices
 
 FLAGS = flags.FLAGS
+_LAYOUT = ("executor", "data_devices", "zero_stage", "accumulate")
+_SETTINGS = (*_LAYOUT, "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
 
 
 def define_common_flags(values: flags.FlagValues) -> None:
@@ -33,10 +37,11 @@ def define_common_flags(values: flags.FlagValues) -> None:
         "on_schedule_change", None, policies, "how a run of the folder goes on under another schedule", **module
     )
     flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
-    flags.DEFINE_enum("executor", "auto", ["auto", "vmap", "map"], "how lanes are trained", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
     flags.DEFINE_bool("keep_checkpoints", False, "keep them all, for runs that may start from them later", **module)
+    define_device_flags(values)
+    define_launch_flags(values)
 
 
 def main(
@@ -66,22 +71,33 @@ def main(
         del argv
         if not FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # orbax tells every step of a save
-        try:
-            sys.exit((act or _study)(experiment, read_command(experiment, FLAGS)))
-        except ConfigError as error:
-            _refuse(error)
-        except KeyboardInterrupt:
-            sys.exit(STOPPED)  # before or after training, where nothing needs saving
-        except (StudyError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(RUN_FAILED)
+        sys.exit(_outcome(lambda: (act or _study)(experiment, read_command(experiment, FLAGS))))
 
     app.run(entry, flags_parser=flags_parser)
 
 
+def _outcome(act: Callable[[], int]) -> int:
+    """Starts JAX as the flags say and acts; returns the exit code, or ends the process where something went wrong."""
+    try:
+        start(FLAGS) if "coordinator" in FLAGS else use_host_devices()
+        return act()
+    except ConfigError as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        return STOPPED  # before or after training, where nothing needs saving
+    except (StudyError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except (RuntimeError, ValueError) as error:  # what a collective raises whose peer is gone
+        if not trains_with_others():
+            raise
+        reason = str(error).strip().splitlines()[0]
+        print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
+    return leave(RUN_FAILED)
+
+
 def _refuse(error: ConfigError) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
-    sys.exit(BAD_COMMAND)
+    leave(BAD_COMMAND)
 
 
 def _study(experiment: Experiment, command: Command) -> int:
@@ -90,6 +106,7 @@ def _study(experiment: Experiment, command: Command) -> int:
     from lrstudy.study.workdir import Workdir
 
     index, count = _shard(FLAGS.shard)
+    check_launch_flags(FLAGS)
     if not FLAGS.workdir and not FLAGS.dry_run:
         raise ConfigError("workdir must be given: --workdir=DIR")
     workdir = Workdir(Path(FLAGS.workdir or "."))
@@ -98,18 +115,42 @@ def _study(experiment: Experiment, command: Command) -> int:
         check_experiment(experiment, workdir)
         with workdir.locked():
             return _report(experiment, workdir)
-    if not FLAGS.dry_run:
-        workdir.check()
-        check_experiment(experiment, workdir)
+    _check_values()
+    if FLAGS.dry_run:
+        return _dry_run(command, workdir)
+    if FLAGS.launcher == KUBERNETES and not FLAGS.launch_task:
+        from lrstudy.study.launch_command import print_manifest
+
+        return print_manifest(experiment, command, workdir, FLAGS)
+    workdir.check()
+    check_experiment(experiment, workdir)
+    if FLAGS.launch_task:
+        from lrstudy.study.launch_command import do_task
+
+        use_compilation_cache()
+        return do_task(experiment, command, workdir, FLAGS, _settings())
+    plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
+    check_apart(plan, workdir)
+    launched = None
+    if FLAGS.launcher != NONE:
+        from lrstudy.study.launch_command import launch
+
+        launched = launch(experiment, command, workdir, FLAGS, _settings())
+        if launched.code:
+            return launched.code
+    else:
+        shared: dict[str, Any] = {name: FLAGS[name].value for name in _LAYOUT}
+        check_parts(plan, **shared)
+    with workdir.locked((index, count)):
+        return _train(experiment, command, workdir, launched)
+
+
+def _check_values() -> None:
+    """Refuses what the flags' own types let pass."""
     for name in ("checkpoint_seconds", "checkpoint_steps"):
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
-    if FLAGS.dry_run:
-        return _dry_run(command, workdir)
-    check_apart(plan_ready(command.parts, workdir, FLAGS.on_schedule_change)[0], workdir)
-    with workdir.locked((index, count)):
-        return _train(experiment, command, workdir)
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
@@ -129,49 +170,70 @@ def _dry_run(command: Command, workdir: Any) -> int:
     return OK
 
 
-def _train(experiment: Experiment, command: Command, workdir: Any) -> int:
-    """Trains what is missing and concludes."""
+def _settings() -> Any:
+    from lrstudy.study.run import say
+    from lrstudy.study.trainer import Settings
+
+    given: dict[str, Any] = {name: FLAGS[name].value for name in _SETTINGS}
+    return Settings(**given, warn=say)
+
+
+def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any = None) -> int:
+    """Trains what is missing and concludes.
+
+    Args:
+        experiment: that is studied.
+        command: what is asked for.
+        workdir: of the study.
+        launched: what became of it if it was handed to a launcher before.
+    """
     from lrstudy.study.derived import plan_ready
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import Launch, say
     from lrstudy.study.signals import StopRequest
-    from lrstudy.study.trainer import PreemptedError, Settings
+    from lrstudy.study.trainer import PreemptedError
     from lrstudy.study.workdir import read_json, write_json
+    from lrstudy.training.processes import agreed, process, together
 
     use_compilation_cache()
-    settings = Settings(FLAGS.executor, FLAGS.checkpoint_seconds, FLAGS.checkpoint_steps, FLAGS.keep_checkpoints, say)
+    settings = _settings()
+    failures, trained_on = (launched.failures, launched.devices or None) if launched else ({}, None)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
-    launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings)
+    launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings, failures=failures)
     concluded = {**plan.to_json(), "concluded": True}
     files = (workdir.report, workdir.claims, workdir.runs)
-    if (
+    finished = (
         not launch.missing()
         and not launch.unprobed()
         and read_json(workdir.plan) == concluded
         and all(path.is_file() for path in files)
-    ):
+    )
+    together("the plan is read")
+    if finished:
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     if any(run.early_stop for group in launch.missing() for run in group.runs):
         settings.predictor()  # says how to make it where it is not there, before anything is trained
     with StopRequest() as stop:
-        write_json(workdir.config, header_of(experiment, command, nested(plan)))
+        write_json(workdir.config, header_of(experiment, command, nested(plan), trained_on))
         began = time.monotonic()
         try:
             launch = _stages(launch, command, stop)
         except PreemptedError:
             say(f"stopped after saving; the same command goes on from there ({workdir.root})")
             return STOPPED
-        say(f"trained in {time.monotonic() - began:.0f} s")
+        if launched is None:
+            say(f"trained in {time.monotonic() - began:.0f} s")
         plan = launch.plan
         elsewhere = len(launch.missing(plan.groups)) if len(launch.share) < len(plan.groups) else 0
         if elsewhere:
             print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
             return RUN_FAILED if launch.failures else OK
-        header = header_of(experiment, command, nested(plan))
+        header = header_of(experiment, command, nested(plan), trained_on)
         write_json(workdir.config, header)
-        code = _conclude(experiment, workdir, header)
+        code = _conclude(experiment, workdir, header) if process().leads else OK
         write_json(workdir.plan, {**plan.to_json(), "concluded": True})
+        code = int(agreed(code))
     return RUN_FAILED if launch.failures else code
 
 
@@ -185,34 +247,19 @@ def _stages(launch: Any, command: Command, stop: Any) -> Any:
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import say
     from lrstudy.study.workdir import write_json
+    from lrstudy.training.processes import together
 
     while True:
         write_json(launch.workdir.plan, {**launch.plan.to_json(), "concluded": False})
         launch.run(stop)
+        together("a stage is recorded")
         plan, waiting = plan_ready(command.parts, launch.workdir, FLAGS.on_schedule_change)
+        together("the next is planned")
         if plan.parts.keys() == launch.plan.parts.keys():
             for name, reason in waiting.items():
                 say(f"part {name} is not planned: {reason}")
             return launch
         launch = dataclasses.replace(launch, plan=plan, share=shard_of(plan, *_shard(FLAGS.shard)).groups)
-
-
-def header_of(experiment: Experiment, command: Command, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``config.json`` holds.
-
-    Args:
-        experiment: whose command line it is.
-        command: what it asks for.
-        config: leaves of the configuration, nested by their paths.
-    """
-    return {
-        "experiment": experiment.name,
-        "preset": command.preset,
-        "command": shlex.join(["python", "-m", f"experiments.{experiment.name}", *sys.argv[1:]]),
-        "config": dict(config),
-        "versions": versions(),
-        "devices": devices(),
-    }
 
 
 def _report(experiment: Experiment, workdir: Any) -> int:
@@ -252,6 +299,28 @@ def check_apart(plan: Any, workdir: Any) -> None:
             raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
 
 
+def check_parts(plan: Any, executor: Any, **shared: int) -> None:
+    """Refuses devices that there are not, and tasks whose batches cannot be computed in so many parts.
+
+    Args:
+        plan: of the study.
+        executor: see ``lanes.layout_of``.
+        shared: see ``lanes.layout_of``.
+
+    Raises:
+        ConfigError: one is.
+    """
+    from lrstudy.training.lanes import layout_of
+    from lrstudy.training.parts import check_task
+
+    try:
+        layout_of(executor, 1, **shared)
+        for group in plan.groups:
+            check_task(group.runs[0].task, shared["data_devices"], shared["accumulate"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:
     from lrstudy.study.run import conclude
 
@@ -284,21 +353,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not 1 <= index <= count:
         raise ConfigError(f"shard must be k/n with 1 <= k <= n, got {text!r}")
     return index, count
-
-
-def nested(plan: Any) -> dict[str, Any]:
-    """The configuration leaves that all runs of a part share, nested by their paths."""
-    runs = plan.runs()
-    tree: dict[str, Any] = {}
-    for name, ids in plan.parts.items():
-        columns = [runs[run_id].columns for run_id in ids]
-        shared = {k: v for k, v in columns[0].items() if all(c.get(k) == v for c in columns)} if columns else {}
-        part: dict[str, Any] = {}
-        for path, value in shared.items():
-            kind, _, argument = path.partition(".")
-            if argument:
-                part.setdefault(kind, {})[argument] = value
-            else:
-                part[kind] = {"name": value} if any(p.startswith(f"{kind}.") for p in shared) else value
-        tree |= {name: part} if name else part
-    return tree

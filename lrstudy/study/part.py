@@ -1,12 +1,14 @@
 """Runs that belong together: a base run and the axes along which it varies."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lrstudy.study.choices import KINDS
-from lrstudy.study.config import RunConfig, has_argument, with_value
+from lrstudy.study.choices import KINDS, Choice
+from lrstudy.study.config import PLAIN_FIELDS, RunConfig, has_argument, with_value
+from lrstudy.study.pieces import Pieces
 
 Assignment = Mapping[str, Any]
 Axis = Sequence[Assignment]
@@ -43,14 +45,20 @@ class Part:
         return Part(base, axes, late, self.kept_steps)
 
     def configs(self) -> Iterator[RunConfig]:
-        """The runs, the last axis fastest."""
+        """The runs, the last axis fastest; what two of them are assigned alike is one object in both."""
+        pieces = Pieces()
         for assignments in itertools.product(*self.axes):
             merged: dict[str, Any] = {}
             for assignment in assignments:
                 merged |= assignment
-            config = _assigned(self.base, {k: v for k, v in merged.items() if k in KINDS})
-            rest = {k: v for k, v in merged.items() if k not in KINDS}
-            yield _assigned(config, {**{k: v for k, v in self.late.items() if has_argument(config, k)}, **rest})
+            named = {k: v for k, v in merged.items() if k in KINDS}
+            config, late = pieces.of(f"named {[*named]}", tuple(named.values()), functools.partial(self._named, named))
+            yield _with_arguments(config, {**late, **{k: v for k, v in merged.items() if k not in KINDS}}, pieces)
+
+    def _named(self, named: Assignment) -> tuple[RunConfig, Assignment]:
+        """The base run with these classes, and the late values that they have arguments for."""
+        config = _assigned(self.base, named)
+        return config, {k: v for k, v in self.late.items() if has_argument(config, k)}
 
 
 def _assigned(config: RunConfig, values: Assignment) -> RunConfig:
@@ -58,6 +66,29 @@ def _assigned(config: RunConfig, values: Assignment) -> RunConfig:
     for path in sorted(values, key=lambda p: (p not in KINDS, p)):
         config = with_value(config, path, values[path])
     return config
+
+
+def _with_arguments(config: RunConfig, values: Assignment, pieces: Pieces) -> RunConfig:
+    """As ``_assigned``, of values that name no class; a class with equal arguments is one object in all runs."""
+    fields: dict[str, Any] = {}
+    arguments: dict[str, dict[str, Any]] = {}
+    for path in sorted(values):
+        kind, dot, _ = path.partition(".")
+        if dot and kind in KINDS:
+            arguments.setdefault(kind, {})[path] = values[path]
+        elif path in PLAIN_FIELDS:
+            fields[path] = values[path]
+        else:
+            with_value(config, path, values[path])  # which says what paths there are
+    for kind, own in arguments.items():
+        # Which arguments a model has that nobody named depends on the task.
+        given = getattr(config, kind), config.task, *own.values()
+        fields[kind] = pieces.of(f"{kind} {[*own]}", given, functools.partial(_with_own, config, kind, own))
+    return dataclasses.replace(config, **fields)
+
+
+def _with_own(config: RunConfig, kind: str, own: Assignment) -> Choice | None:
+    return getattr(_assigned(config, own), kind)
 
 
 def _without(own: Axis, taken: set[str]) -> Axis:

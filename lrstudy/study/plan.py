@@ -4,20 +4,24 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from lrstudy.study.collecting import uncollected
 from lrstudy.study.config import Run, make_transform, resolve, start_of, trunk_of
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.part import Part
+from lrstudy.study.pieces import Pieces
 from lrstudy.study.stored import stored_run
 from lrstudy.training.program import init_lane
 
+_FAMILY = json.JSONEncoder(sort_keys=True)
 MAX_LANES = 256
-"""Lanes of one program; more runs of one structure are cut evenly into several."""
+"""Lanes of one program; of more runs of one structure these are cut off as often as there are so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Group:
     branches: tuple[Branch, ...] | None = None
     kept_steps: tuple[int, ...] = ()
 
-    @property
+    @functools.cached_property
     def group_id(self) -> str:
         """Digest of the runs."""
         return hashlib.sha256(" ".join(run.run_id for run in self.runs).encode()).hexdigest()[:12]
@@ -118,6 +122,7 @@ def _as_asked(run: Run) -> Run:
     return run
 
 
+@uncollected()
 def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Callable[[Run], Run] = _as_asked) -> Plan:
     """Plans all runs of a study.
 
@@ -136,7 +141,8 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
     Raises:
         ConfigError: a run cannot be resolved.
     """
-    members = {name: tuple(adopt(resolve(config)) for config in part.configs()) for name, part in parts.items()}
+    pieces = Pieces()
+    members = {name: tuple(adopt(resolve(c, pieces)) for c in part.configs()) for name, part in parts.items()}
     first_part: dict[str, str] = {}
     runs: dict[str, Run] = {}
     for name, part_runs in members.items():
@@ -144,8 +150,8 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
             runs.setdefault(run.run_id, run)
             first_part.setdefault(run.run_id, name)
     asked = frozenset(runs)
-    started = _started(runs, first_part, earlier)
-    trunks = _branches(runs, first_part, earlier)
+    started = _started(runs, first_part, earlier, pieces)
+    trunks = _branches(runs, first_part, earlier, pieces)
     known = {**earlier.branches, **started, **trunks}
     branches = {**{run_id: _ancestor(branch, known) for run_id, branch in started.items()}, **trunks}
     kept: dict[str, set[int]] = defaultdict(set)
@@ -154,30 +160,38 @@ def make_plan(parts: Mapping[str, Part], earlier: Earlier = Earlier(), adopt: Ca
             kept[run.run_id] |= {step for step in part.kept_steps if step < run.config.steps}
     for branch in branches.values():
         kept[branch.run_id].add(branch.step)
-    groups = _groups(runs, first_part, branches, kept, earlier)
+    groups = _groups(runs, first_part, branches, kept, earlier, pieces)
     ids = {name: tuple(dict.fromkeys(run.run_id for run in part_runs)) for name, part_runs in members.items()}
     return Plan(tuple(groups), ids, frozenset(runs) - asked)
 
 
+def families_of(plan: Plan) -> list[tuple[Group, ...]]:
+    """The groups that start from each other's runs, directly or not, together; all in the plan's order."""
+    by_run = {run.run_id: group.group_id for group in plan.groups for run in group.runs}
+    family = {group.group_id: {group.group_id} for group in plan.groups}
+    for group in plan.groups:
+        for branch in group.branches or ():
+            trunk = by_run.get(branch.run_id, group.group_id)
+            joined = family[group.group_id] | family[trunk]
+            family |= dict.fromkeys(joined, joined)
+    distinct = {frozenset(members): None for members in family.values()}
+    return [tuple(group for group in plan.groups if group.group_id in members) for members in distinct]
+
+
 def shard_of(plan: Plan, index: int, count: int) -> Plan:
     """The share of one of several processes: whole families of trunk and branches, dealt out in turn."""
-    owner: dict[str, str] = {}
-    by_run = {run.run_id: group for group in plan.groups for run in group.runs}
-    for group in plan.groups:
-        trunk = by_run.get(group.branches[0].run_id) if group.branches else None
-        owner[group.group_id] = owner[trunk.group_id] if trunk else group.group_id
-    families = list(dict.fromkeys(owner.values()))
-    mine = {family for i, family in enumerate(families) if i % count == index - 1}
-    return dataclasses.replace(plan, groups=tuple(g for g in plan.groups if owner[g.group_id] in mine))
+    mine = {group.group_id for family in families_of(plan)[index - 1 :: count] for group in family}
+    return dataclasses.replace(plan, groups=tuple(group for group in plan.groups if group.group_id in mine))
 
 
-def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:
+def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces) -> dict[str, Branch]:
     """Where the runs that name their start do start; a finished run of the folder joins the plan, as trunks do.
 
     Raises:
         ConfigError: there is no such run, it is shorter, or it has another model or optimizer.
     """
     found: dict[str, Branch] = {}
+    order = list(dict.fromkeys(first_part.values()))
     for run_id, run in list(runs.items()):
         start = start_of(run.config)
         if start is None:
@@ -185,15 +199,14 @@ def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier)
         origin_id, step = start
         if origin_id not in runs and origin_id not in earlier.stored:
             raise ConfigError(f"start must name a run of the folder or of this command, got {run.config.start!r}")
-        origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id)
+        origin = runs.get(origin_id) or stored_run(earlier.stored[origin_id], origin_id, pieces)
         if step > origin.config.steps:
             raise ConfigError(f"start must be a step of a run of {origin.config.steps} steps, got {run.config.start!r}")
-        if run.config.optimizer.name != origin.config.optimizer.name or _state(run) != _state(origin):
+        if run.config.optimizer.name != origin.config.optimizer.name or _state(run, pieces) != _state(origin, pieces):
             rule = "a run of the same optimizer whose state has the same shapes"
             raise ConfigError(f"start must name {rule}, got {run.config.start!r}")
         found[run_id] = Branch(origin_id, step)
         if origin_id in runs:
-            order = list(dict.fromkeys(first_part.values()))
             first_part[origin_id] = min(first_part[origin_id], first_part[run_id], key=order.index)
         elif origin_id in earlier.done:
             runs[origin_id] = origin
@@ -201,11 +214,16 @@ def _started(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier)
     return found
 
 
-def _state(run: Run) -> Any:
+def _state(run: Run, pieces: Pieces) -> Any:
     """Structure, shapes and types of a run's state, that of its optimizer included."""
-    init = functools.partial(init_lane, make_transform=functools.partial(make_transform, run))
-    state = jax.eval_shape(init, run.hyperparameters).state
-    return jax.tree.structure(state), [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)]
+
+    def traced() -> Any:
+        init = functools.partial(init_lane, make_transform=functools.partial(make_transform, run))
+        state = jax.eval_shape(init, run.hyperparameters).state
+        return jax.tree.structure(state), [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state)]
+
+    # What its numbers are changes nothing of this.
+    return pieces.of("state", (run.task, run.optimizer, run.parametrization, run.config.clip_norm), traced)
 
 
 def _ancestor(start: Branch, branches: Mapping[str, Branch]) -> Branch:
@@ -217,25 +235,19 @@ def _ancestor(start: Branch, branches: Mapping[str, Branch]) -> Branch:
     return start
 
 
-def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier) -> dict[str, Branch]:
+def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier, pieces: Pieces) -> dict[str, Branch]:
     """Finds or adds the trunk of every run that has one."""
     families: dict[str, list[tuple[str, int, Run]]] = defaultdict(list)
     for run_id, run in runs.items():
-        trunk = trunk_of(run)
+        trunk = trunk_of(run, pieces)
         if trunk is not None:
-            resolved = resolve(trunk[0])
+            resolved = resolve(trunk[0], pieces)
             families[_family(resolved)].append((run_id, trunk[1], resolved))
-    candidates: dict[str, list[Run]] = defaultdict(list)
-    for run in [*runs.values(), *_stored_trunks(families, runs, earlier)]:
-        candidates[_family(run)].append(run)
+    trunks = _serving(families, runs, earlier, pieces)
     found: dict[str, Branch] = {}
     order = list(dict.fromkeys(first_part.values()))
     for family, branching in families.items():
-        longest = max(step for _, step, _ in branching)
-        serving = [run for run in candidates[family] if run.config.steps >= longest]
-        trunk = min(serving, key=lambda run: (run.run_id not in runs, run.config.steps), default=None)
-        if trunk is None:
-            trunk = next(resolved for _, step, resolved in branching if step == longest)
+        trunk = trunks[family]
         runs.setdefault(trunk.run_id, trunk)
         # The part that branches first needs the trunk no later than itself.
         parts = [first_part[run_id] for run_id, _, _ in branching]
@@ -245,37 +257,58 @@ def _branches(runs: dict[str, Run], first_part: dict[str, str], earlier: Earlier
     return found
 
 
-def _stored_trunks(
-    families: Mapping[str, Sequence[tuple[str, int, Run]]], runs: Mapping[str, Run], earlier: Earlier
-) -> Iterable[Run]:
-    """Finished runs of the folder, not asked for now, that could be the trunk of one of these families."""
-    wanted = {
-        (trunk.config.task.name, trunk.config.schedule.name, trunk.config.seed)
-        for branching in families.values()
-        for _, _, trunk in branching
-    }
+def _serving(
+    families: Mapping[str, Sequence[tuple[str, int, Run]]], runs: Mapping[str, Run], earlier: Earlier, pieces: Pieces
+) -> dict[str, Run]:
+    """The trunk of every family: the shortest run that is asked for and long enough, else of the folder, else anew."""
+    own = {family: max(branching, key=lambda b: b[1]) for family, branching in families.items()}
+    asked: dict[str, list[Run]] = defaultdict(list)
+    for run in runs.values() if families else ():
+        asked[_family(run)].append(run)
+    found: dict[str, Run] = {}
+    for family, (_, longest, trunk) in own.items():
+        serving = [run for run in asked[family] if run.config.steps >= longest]
+        # Of the finished runs of the folder none that serves is shorter than this one.
+        settled = serving or ([trunk] if trunk.run_id in earlier.done else [])
+        if settled:
+            found[family] = min(settled, key=lambda run: run.config.steps)
+    left = {family: trunk for family, (_, _, trunk) in own.items() if family not in found}
+    stored: dict[str, list[Run]] = defaultdict(list)
+    for run in _stored_trunks(left.values(), runs, earlier, pieces):
+        stored[_family(run)].append(run)
+    for family, trunk in left.items():
+        serving = [run for run in stored[family] if run.config.steps >= trunk.config.steps]
+        found[family] = min(serving, key=lambda run: run.config.steps, default=trunk)
+    return found
+
+
+def _stored_trunks(trunks: Iterable[Run], runs: Mapping[str, Run], earlier: Earlier, pieces: Pieces) -> Iterable[Run]:
+    """Finished runs of the folder, not asked for now, that could serve as one of these trunks."""
+    wanted = {(trunk.config.task.name, trunk.config.schedule.name, trunk.config.seed) for trunk in trunks}
     for run_id in sorted(earlier.done - runs.keys() if wanted else ()):
         data = earlier.stored[run_id]
         if (data["task"][0], data["schedule"][0], data["seed"]) in wanted:
             with contextlib.suppress(StudyError, ConfigError):  # a text that has changed since is no trunk
-                yield stored_run(data, run_id)
+                yield stored_run(data, run_id, pieces)
 
 
 def _family(run: Run) -> str:
     """What two runs share that differ at most in length."""
-    return str(sorted((k, v) for k, v in run.columns.items() if k != "steps"))
+    return _FAMILY.encode({k: v for k, v in run.columns.items() if k != "steps"})
 
 
-def _signature(run: Run, part: str, branch: Branch | None) -> tuple[Any, ...]:
+def _signature(run: Run, part: str, branch: Branch | None, pieces: Pieces) -> tuple[Any, ...]:
     """Runs of equal signature differ in numbers alone and can be lanes of one program."""
     config = run.config
+    others = run.task, run.optimizer, config.clip_norm
     return (
         part,
         branch is not None,
-        jax.tree.structure(run.hyperparameters),
+        pieces.of("schedule's structure", (run.schedule,), lambda: jax.tree.structure(run.schedule)),
+        pieces.of("structure", others, lambda: jax.tree.structure(run.hyperparameters._replace(schedule=None))),
         run.parametrization and run.parametrization[0],
         config.optimizer.name,
-        run.static_optimizer,
+        pieces.of("static", (run.optimizer,), lambda: run.static_optimizer),
         config.record_every,
         config.evaluate_every,
         run.sharpness,
@@ -289,6 +322,7 @@ def _groups(
     branches: Mapping[str, Branch],
     kept_steps: Mapping[str, set[int]],
     earlier: Earlier,
+    pieces: Pieces,
 ) -> list[Group]:
     begun = earlier.begun
     depths = {run_id: _depth(run_id, branches) for run_id in runs}
@@ -300,18 +334,26 @@ def _groups(
     buckets: dict[Any, list[Run]] = defaultdict(list)
     for run_id, run in runs.items():
         branch = branches.get(run_id)
-        key = kept.get(run_id, -1), run_id in earlier.done, depths[run_id], *_signature(run, first_part[run_id], branch)
-        buckets[key].append(run)
+        signature = _signature(run, first_part[run_id], branch, pieces)
+        buckets[kept.get(run_id, -1), run_id in earlier.done, depths[run_id], *signature].append(run)
     groups = []
     for key, members in buckets.items():
         if key[0] >= 0:
-            members.sort(key=lambda run: begun[key[0]].index(run.run_id))
+            places = {run_id: place for place, run_id in enumerate(begun[key[0]])}
+            members.sort(key=lambda run: places[run.run_id])
         for lanes in _cut(members):
             own = tuple(branches[run.run_id] for run in lanes) if lanes[0].run_id in branches else None
             saved = sorted(set().union(*(kept_steps.get(run.run_id, set()) for run in lanes)))
             groups.append(Group(tuple(lanes), first_part[lanes[0].run_id], own, tuple(saved)))
-    # Whatever others start from comes before them within a part.
-    return sorted(groups, key=lambda g: (order.index(g.part), depths[g.runs[0].run_id]))
+    # Whatever others start from comes before them within a part. For the rest the order of the runs decides, not which
+    # groups were begun: shares are planned by processes that start at different times.
+    place = {run_id: i for i, run_id in enumerate(runs)}
+
+    def position(group: Group) -> tuple[int, ...]:
+        first = min(place[run.run_id] for run in group.runs)
+        return order.index(group.part), depths[group.runs[0].run_id], first
+
+    return sorted(groups, key=position)
 
 
 def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
@@ -321,9 +363,8 @@ def _depth(run_id: str, branches: Mapping[str, Branch]) -> int:
 
 
 def _cut(runs: Sequence[Run]) -> Iterable[Sequence[Run]]:
-    pieces = -(-len(runs) // MAX_LANES)
-    size = -(-len(runs) // pieces)
-    return (runs[i : i + size] for i in range(0, len(runs), size))
+    """Cuts of a fixed size: however many of them are begun and gone, the others stay what they are."""
+    return (runs[i : i + MAX_LANES] for i in range(0, len(runs), MAX_LANES))
 
 
 def _group_json(group: Group) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from lrstudy.training.loop import Chunk
+from lrstudy.training.processes import process
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -28,7 +29,8 @@ class Progress:
         self._began = self._said = time.monotonic()
         self._steps = 0
         self._bar = None
-        if sys.stderr.isatty():
+        self._speaks = process().leads
+        if self._speaks and sys.stderr.isatty():
             self._bar = tqdm(total=stop, initial=start, desc=what, unit="step", leave=True, dynamic_ncols=True)
 
     def update(self, chunk: Chunk) -> None:
@@ -47,7 +49,7 @@ class Progress:
             return
         self._steps += stop - start
         now = time.monotonic()
-        if now - self._said >= LINE_EVERY_SECONDS or stop == self._stop:
+        if self._speaks and (now - self._said >= LINE_EVERY_SECONDS or stop == self._stop):
             self._said = now
             # By the clock: what is measured and saved between calls takes its time too.
             rate = self._steps / max(now - self._began, 1e-9)

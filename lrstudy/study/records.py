@@ -116,7 +116,22 @@ class Records:
 def _missing(cell: Any) -> bool:
     import pandas as pd
 
-    return not isinstance(cell, list | np.ndarray) and bool(pd.isna(cell))
+    return not _is_list(cell) and bool(pd.isna(cell))
+
+
+def numbered(column: "pd.Series") -> np.ndarray:
+    """Equal cells of a column to equal numbers, from 0 in the order of their first; all missing ones are equal."""
+    import pandas as pd
+
+    try:
+        return pd.factorize(column, use_na_sentinel=False)[0]
+    except TypeError:  # lists
+        keys = pd.Series([str(np.asarray(v).tolist()) if _is_list(v) else v for v in column], dtype=object)
+        return pd.factorize(keys, use_na_sentinel=False)[0]
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | np.ndarray)
 
 
 def runs_frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from lrstudy.study.claims import caveat, interval_text, unsettled
 from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.figures import style
-from lrstudy.study.records import UNREADABLE, Records
+from lrstudy.study.records import UNREADABLE, Records, numbered
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_RUNS = 2000
+"""Rows of the table of runs: of twenty thousand the page would be ten megabytes, most of it never looked at."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --line: #d0d0d0; --good: #00734f; --bad: #b00020; }
@@ -127,12 +130,14 @@ def _table(table: Table, records: Records) -> str:
 
 def _runs(records: Records) -> str:
     frame = records.runs
-    varying = [name for name in frame.columns if frame[name].astype(str).nunique() > 1]
+    varying = [name for name in frame.columns if numbered(frame[name].dropna()).any()]
     keep = ["run_id", *(name for name in varying if name not in ("run_id", "group"))]
     if "outcome" not in keep:
         keep.append("outcome")
     summary = ", ".join(f"{count} {name}" for name, count in frame["outcome"].value_counts().items())
-    return f"<h2>Runs</h2><details><summary>{len(frame)} runs: {summary}</summary>{_frame(frame[keep])}</details>"
+    note = f"<p>The first {MOST_RUNS} of them; runs.parquet holds them all.</p>" if len(frame) > MOST_RUNS else ""
+    rows = f"{note}{_frame(frame[keep].head(MOST_RUNS))}"
+    return f"<h2>Runs</h2><details><summary>{len(frame)} runs: {summary}</summary>{rows}</details>"
 
 
 def _frame(frame: "pd.DataFrame") -> str:

@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from lrstudy.study.choices import arguments_of
 from lrstudy.study.config import Run, resolve, start_of
 from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.pieces import Pieces
 from lrstudy.study.plan import Earlier, Plan
-from lrstudy.study.stored import differ_in_schedule, same_schedule, stored_run
+from lrstudy.study.stored import beside_schedule, differ_in_schedule, same_schedule, stored_run
 
 Policy = Literal["keep", "new", "from_here"]
 _LONGEST = 8
@@ -39,14 +41,13 @@ def refuse_mismatch(plan: Plan, earlier: Earlier, newest: Callable[[str], int]) 
     """
     runs = plan.runs()
     left_out = {i: c for i, c in earlier.stored.items() if i not in earlier.done and i not in runs and newest(i)}
-    unfinished = _stored(left_out)
-    for run_id, run in runs.items():
-        if run_id in earlier.stored:
-            continue
-        start = start_of(run.config)
-        left = [old for old in unfinished if differ_in_schedule(run, old) and (start is None or start[0] != old.run_id)]
-        # Comparing all with all costs minutes where a grid is large, so it is done where it can matter.
-        if left and not any(i in earlier.stored and differ_in_schedule(run, other) for i, other in runs.items()):
+    unfinished = _alike(_stored(left_out))
+    kept = _alike(run for i, run in runs.items() if i in earlier.stored) if unfinished else {}
+    for run in (run for i, run in runs.items() if unfinished and i not in earlier.stored):
+        start, alike = start_of(run.config), beside_schedule(run)
+        others = (old for old in unfinished.get(alike, ()) if not same_schedule(run, old))
+        left = [old for old in others if start is None or start[0] != old.run_id]
+        if left and all(same_schedule(run, other) for other in kept.get(alike, ())):
             raise _mismatch(run, left[0])
 
 
@@ -116,24 +117,29 @@ class Continuation:
 
     def _others(self, run: Run) -> list[Run]:
         """The runs of the folder that are this one under another schedule and have a checkpoint."""
-        return [old for old in self._runs if differ_in_schedule(run, old) and self.newest(old.run_id)]
+        found = self._stored_alike.get(beside_schedule(run), ())
+        return [old for old in found if not same_schedule(run, old) and self.newest(old.run_id)]
 
     @functools.cached_property
-    def _runs(self) -> list[Run]:
-        return _stored(self.earlier.stored)
+    def _stored_alike(self) -> Mapping[str, list[Run]]:
+        return _alike(_stored(self.earlier.stored))
 
     def _step(self, run: Run, old: Run) -> int:
         """Where it goes on: where an earlier launch of the same command did, else the newest checkpoint."""
-        begun = (self._start_in(data) for data in self.earlier.stored.values() if data["start"])
-        for step in sorted({step for origin, step in begun if origin == old.run_id and step < run.config.steps}):
+        for step in sorted(step for step in self._begun_at[old.run_id] if step < run.config.steps):
             if self._under(run, old, step).run_id in self.earlier.stored:
                 return step
         return self.newest(old.run_id)
 
-    @staticmethod
-    def _start_in(data: Mapping[str, Any]) -> tuple[str, int]:
-        origin, _, step = data["start"].partition("@")
-        return origin, int(step)
+    @functools.cached_property
+    def _begun_at(self) -> Mapping[str, set[int]]:
+        """Run id to the steps at which runs of the folder go on from that run."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for data in self.earlier.stored.values():
+            origin, _, step = (data["start"] or "").partition("@")
+            if step:
+                found[origin].add(int(step))
+        return found
 
     def _under(self, run: Run, old: Run, step: int) -> Run:
         if step >= run.config.steps and self.policy != "keep":
@@ -157,12 +163,20 @@ def _arguments(run: Run) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
+def _alike(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
+    """Runs by what they are beside their schedule: comparing all with all takes minutes where a grid is large."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[beside_schedule(run)].append(run)
+    return found
+
+
 def _stored(stored: Mapping[str, Mapping[str, Any]]) -> list[Run]:
     """The stored runs that still mean what they meant."""
-    found = []
+    found, pieces = [], Pieces()
     for run_id, data in stored.items():
         try:
-            found.append(stored_run(data, run_id))
+            found.append(stored_run(data, run_id, pieces))
         except (StudyError, ConfigError):
             continue
     return found

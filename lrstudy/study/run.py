@@ -18,9 +18,10 @@ from lrstudy.study.plan import Group, Plan
 from lrstudy.study.probes import Context, Probe, digest
 from lrstudy.study.records import Records
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.store import begun_groups, finished_runs, home_of, read_rows, write_table
+from lrstudy.study.store import begun_groups, finished_runs, home_ids, home_of, read_rows, write_table
 from lrstudy.study.trainer import GroupTrainer, PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
+from lrstudy.training.processes import process, together
 from lrstudy.training.program import Lane, to_host
 
 
@@ -109,13 +110,16 @@ class Launch:
                 self._train_group(group, stop)
             self.write_runs()
             self._probe(name, stop)
-            self._announce(name)
+            if process().leads:
+                self._announce(name)
 
     def _train_group(self, group: Group, stop: StopRequest) -> None:
         trainer = GroupTrainer(group, self.workdir, self.settings, stop)
         try:
             trainer.train(functools.partial(self._trunk_lanes, group, stop), functools.partial(self._trunk_rows, group))
         except jax.errors.JaxRuntimeError as error:
+            if process().count > 1:
+                raise  # another process may be gone, and this one cannot go on alone
             # The program itself failed, out of memory as a rule: these runs have failed, the study goes on.
             reason = str(error).strip().splitlines()[0]
             self.failures |= {run.run_id: reason for run in group.runs}
@@ -127,11 +131,12 @@ class Launch:
         place = [run.run_id for run in trunk.runs].index(branch.run_id)
         lanes = self._lanes_at(trunk, branch.step, stop)
         found = int(lanes.state.step[place])
-        _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
         if found > branch.step:
             raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it starts at {found}")
-        if found < branch.step and entry.get("outcome") == "stopped":
-            raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
+        if found < branch.step:
+            _, entry = finished_runs(self.workdir).get(branch.run_id, ("", {}))
+            if entry.get("outcome") == "stopped":
+                raise StudyError(f"run {branch.run_id} has no state at step {branch.step}: it was stopped at {found}")
         return lanes, place
 
     def _lanes_at(self, group: Group, step: int, stop: StopRequest) -> Lane:
@@ -144,15 +149,16 @@ class Launch:
 
     def _home(self, run_id: str) -> Group:
         """The group that has a run's checkpoints and rows: its own, or one of an earlier command that trained it."""
-        own, home = self._owner.get(run_id), home_of(self.workdir, run_id)
-        group = own if home is None or (own and own.group_id == home.group_id) else home
+        own, home = self._owner.get(run_id), home_ids(self.workdir, [run_id]).get(run_id)
+        group = own if home is None or (own and own.group_id == home) else home_of(self.workdir, run_id)
         if group is None:
             raise StudyError(f"run {run_id} is not in '{self.workdir.root}'")
         return group
 
     def _trunk_rows(self, group: Group) -> Any:
-        homes = {self._home(branch.run_id).group_id for branch in group.branches or ()}
-        return read_rows(self.workdir, sorted(homes))
+        trunks = {branch.run_id for branch in group.branches or ()}
+        homes = home_ids(self.workdir, trunks)
+        return read_rows(self.workdir, sorted({homes.get(i) or self._home(i).group_id for i in trunks}))
 
     def _probe(self, part: str, stop: StopRequest) -> None:
         """Runs the part's probes if they have not been run on exactly these runs."""
@@ -167,6 +173,7 @@ class Launch:
                 functools.partial(_leave_if_asked, stop),
             )
             write_table(self._table_of(probe), probe.measure(context))
+            together(f"probe {probe.name}")
 
     def unprobed(self) -> list[Probe]:
         """The probes whose part is finished and that have no table of exactly its runs."""
@@ -243,5 +250,6 @@ def conclude(experiment: Experiment, workdir: Workdir, header: Mapping[str, Any]
 
 
 def say(line: str) -> None:
-    """One line to the user, apart from the results on standard output."""
-    print(line, file=sys.stderr, flush=True)
+    """One line to the user, apart from the results on standard output; of several processes the first speaks."""
+    if process().leads:
+        print(line, file=sys.stderr, flush=True)

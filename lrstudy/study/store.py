@@ -2,18 +2,20 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrstudy.study.errors import StudyError
+from lrstudy.study.pieces import Pieces
 from lrstudy.study.plan import Branch, Earlier, Group
 from lrstudy.study.stored import config_to_json, stored_run
 from lrstudy.study.workdir import Workdir, read_json, replacing, write_json
 from lrstudy.training import checkpoint
 from lrstudy.training.loop import Columns
+from lrstudy.training.processes import process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,20 +52,30 @@ class GroupStore:
         self._group = group
         self._path = workdir.groups / f"{group.group_id}.json"
 
-    def begin(self) -> None:
-        """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is."""
-        if not self._path.exists():
-            write_json(self._path, self._facts)
+    def begin(self, layout: str | None = None) -> None:
+        """Notes which runs the group holds, so that a later launch with more runs leaves the group as it is.
+
+        Args:
+            layout: how its lanes train, which numbers depend on by rounding; ``None``: who trains them will say.
+        """
+        if not self._path.exists() or (layout and self.layout is None):
+            write_json(self._path, {**self._facts, **self._noted, "layout": layout}, indent=None)
+
+    @property
+    def layout(self) -> str | None:
+        """How an earlier launch trained its lanes."""
+        return self._noted.get("layout")
 
     def finish(self, outcomes: Sequence[Outcome], cost: Mapping[str, Any]) -> None:
         """Notes what became of the runs; from now on the group is done."""
         entries = [dataclasses.asdict(outcome) for outcome in outcomes]
-        write_json(self._path, {**self._facts, **self._noted, "outcomes": entries, "cost": dict(cost)})
+        value = {**self._facts, **self._noted, "outcomes": entries, "cost": dict(cost)}
+        write_json(self._path, value, indent=None)
 
     @property
     def _noted(self) -> dict[str, Any]:
         """What was decided on the way."""
-        return {k: v for k, v in (read_json(self._path) or {}).items() if k in ("stopped", "network")}
+        return {k: v for k, v in (read_json(self._path) or {}).items() if k in ("stopped", "network", "layout")}
 
     def stopped(self) -> dict[int, list[str]]:
         """Step to the runs that were stopped there, of every step at which that was decided.
@@ -84,7 +96,7 @@ class GroupStore:
     def note_stopped(self, stopped: Mapping[int, Sequence[str]], network: str | None) -> None:
         """Notes all decisions so far, and which network they were taken by."""
         noted = {"stopped": {str(step): list(ids) for step, ids in stopped.items()}, "network": network}
-        write_json(self._path, {**self._facts, **noted})
+        write_json(self._path, {**self._facts, **self._noted, **noted}, indent=None)
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -122,6 +134,8 @@ class GroupStore:
 
     def truncate(self, step: int) -> None:
         """Removes the files that hold rows from ``step`` on, which are about to be made again."""
+        if not process().leads:
+            return
         for path in self._workdir.metrics.glob(f"{self._group.group_id}-*.parquet"):
             match = _NAME.fullmatch(path.name)
             if match and int(match["stop"]) > step and int(match["start"]) >= step:
@@ -134,9 +148,7 @@ class GroupStore:
 
 def begun_groups(workdir: Workdir) -> dict[str, dict[str, Any]]:
     """Every group that an earlier launch has begun, by its id; ``outcomes`` is there if it was finished."""
-    if not workdir.groups.is_dir():
-        return {}
-    return {path.stem: read_json(path) for path in sorted(workdir.groups.glob("[!.]*.json"))}
+    return workdir.begun.all()
 
 
 def finished_runs(workdir: Workdir) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -173,21 +185,39 @@ def earlier(workdir: Workdir) -> Earlier:
     return Earlier([group["runs"] for group in groups], frozenset(finished_runs(workdir)), stored, starts)
 
 
+def home_ids(workdir: Workdir, run_ids: Collection[str]) -> dict[str, str]:
+    """Run id to the id of the group in whose folder its checkpoints are: the finished one if several hold it."""
+    begun = begun_groups(workdir)
+    # The finished ones come last, and the first of these at the very end, so that it has the last word.
+    names = sorted(begun, key=lambda name: "outcomes" not in begun[name])[::-1]
+    held = {name: workdir.begun.made(name, _ids) for name in names}
+    return {run_id: name for name in names for run_id in run_ids if run_id in held[name]}
+
+
 def home_of(workdir: Workdir, run_id: str) -> Group | None:
-    """The group in whose folder a run's checkpoints are: the finished one if several hold it; ``None`` if none does.
+    """The group in whose folder a run's checkpoints are; ``None`` if there is none.
 
     Raises:
         StudyError: its configurations now mean other runs.
     """
-    holders = {name: group for name, group in begun_groups(workdir).items() if run_id in group["runs"]}
-    if not holders:
+    name = home_ids(workdir, [run_id]).get(run_id)
+    if name is None:
         return None
-    entry = min(holders.values(), key=lambda group: "outcomes" not in group)
-    runs = tuple(stored_run(c, own) for c, own in zip(entry["configs"], entry["runs"], strict=True))
-    branches = entry["branches"] and tuple(Branch(*pair) for pair in entry["branches"])
-    group = Group(runs, entry["part"], branches)
+    group = workdir.begun.made(name, _group)
     # Other commands may count on any of its checkpoints.
-    return dataclasses.replace(group, kept_steps=tuple(checkpoint.steps(workdir.checkpoints / group.group_id)))
+    return dataclasses.replace(group, kept_steps=tuple(checkpoint.steps(workdir.checkpoints / name)))
+
+
+def _ids(entry: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(entry["runs"])
+
+
+def _group(entry: Mapping[str, Any]) -> Group:
+    """A group as its file says, without the steps whose checkpoints are kept."""
+    pieces = Pieces()
+    runs = tuple(stored_run(c, own, pieces) for c, own in zip(entry["configs"], entry["runs"], strict=True))
+    branches = entry["branches"] and tuple(Branch(*pair) for pair in entry["branches"])
+    return Group(runs, entry["part"], branches)
 
 
 def newest_step(workdir: Workdir, run_id: str) -> int:
@@ -195,7 +225,7 @@ def newest_step(workdir: Workdir, run_id: str) -> int:
     home = home_of(workdir, run_id)
     if home is None or not home.kept_steps:
         return 0
-    (own,) = (run for run in home.runs if run.run_id == run_id)
+    own = next(run for run in home.runs if run.run_id == run_id)
     return min(home.kept_steps[-1], own.config.steps)
 
 

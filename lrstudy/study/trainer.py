@@ -14,8 +14,9 @@ from lrstudy.laws.extrapolation import Predictor
 from lrstudy.schedules import to_dict
 from lrstudy.study.config import eval_params, make_transform, tracker_of
 from lrstudy.study.early_stop import Races
-from lrstudy.study.errors import StudyError
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.extrapolator import load_extrapolator
+from lrstudy.study.fastest import chosen
 from lrstudy.study.plan import Group
 from lrstudy.study.progress import Progress
 from lrstudy.study.signals import StopRequest
@@ -23,8 +24,9 @@ from lrstudy.study.store import GroupStore, Outcome
 from lrstudy.study.workdir import Workdir
 from lrstudy.training import checkpoint, lanes, loop
 from lrstudy.training.loop import Cadence, Columns, Job
-from lrstudy.training.program import Lane, abstract_lanes, empty_lanes, make_program, stack, to_device, track_anew
-from lrstudy.training.sharpness import make_measure
+from lrstudy.training.parts import check_task
+from lrstudy.training.processes import agreed, fetch, process, together
+from lrstudy.training.program import Lane, abstract_lanes, stack, to_device, track_anew
 from lrstudy.training.step import optimizer_count
 
 TrunkLanes = Callable[[int], tuple[Lane, int]]
@@ -39,7 +41,10 @@ class Settings:
     """How runs are trained; none of it but the predictor changes what they compute.
 
     Attributes:
-        executor: see ``lanes.spread``.
+        executor: see ``lanes.layouts_of``.
+        data_devices: devices that share every batch.
+        zero_stage: see ``lanes.layouts_of``.
+        accumulate: micro-batches of a batch.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
         keep_checkpoints: keep all of them, for runs that may start from them later.
@@ -48,6 +53,9 @@ class Settings:
     """
 
     executor: lanes.Executor = "auto"
+    data_devices: int = 1
+    zero_stage: int = 0
+    accumulate: int = 1
     checkpoint_seconds: float = 30.0
     checkpoint_steps: int = 0
     keep_checkpoints: bool = False
@@ -89,12 +97,34 @@ class GroupTrainer:
         self._make_transform = functools.partial(make_transform, group.runs[0])
 
     @functools.cached_property
+    def layout(self) -> lanes.Layout:
+        """On which devices, and how, the lanes train: as they did before, or as is likely or known to be fastest.
+
+        Raises:
+            ConfigError: this machine lacks the devices, or the task's batch has no such parts.
+        """
+        settings = self._settings
+        shared = {name: getattr(settings, name) for name in ("data_devices", "zero_stage", "accumulate")}
+        try:
+            found = lanes.layouts_of(settings.executor, len(self._group.runs), **shared)
+            check_task(self._group.runs[0].task, settings.data_devices, settings.accumulate)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        before = [layout for layout in found if layout.name == self._store.layout]
+        return before[0] if before else chosen(self._group, found, self._prepared)
+
+    @functools.cached_property
     def job(self) -> Job:
         """The compiled program with its numbers and data; made when training begins."""
-        run, executor = self._group.runs[0], self._settings.executor
-        program = lanes.spread(make_program(self._make_transform, eval_params(run), tracker_of(run)), executor)
-        measure = lanes.spread_measure(make_measure(self._sharpness), executor) if self._sharpness else None
-        return Job(program, self._hparams, jax.device_put(run.task.load()), self._cadence, measure)
+        return self._job(self.layout)
+
+    def _job(self, layout: lanes.Layout) -> Job:
+        run = self._group.runs[0]
+        data, options = run.task.load(), {"eval_params": eval_params(run), "sharpness": self._sharpness}
+        return lanes.make_job(self._hparams, data, self._make_transform, self._cadence, layout, **options)
+
+    def _prepared(self, layout: lanes.Layout) -> tuple[Job, Lane]:
+        return self._job(layout), layout.empty(self._abstract)
 
     def train(self, trunk_lanes: TrunkLanes, trunk_rows: Callable[[], Any]) -> None:
         """Trains to the end and notes the outcomes.
@@ -108,15 +138,19 @@ class GroupTrainer:
             PreemptedError: a stop was requested; everything is saved.
             CheckpointError: a checkpoint could not be written.
         """
-        self._store.begin()
+        self._store.begin(self.layout.name)
         position = self._resume()
         if position is None and self._group.branches:
             position = self._branch(trunk_lanes)
-            self._copy_trunk_rows(trunk_rows())
+            if process().leads:
+                self._copy_trunk_rows(trunk_rows())
         if position is None:
-            position = _Position(empty_lanes(self._abstract), 0, fresh=True)
+            position = _Position(self.layout.empty(self._abstract), 0, fresh=True)
         finals = self._train(position, self._group.stop, record=True)
-        self._store.finish(self._outcomes(position.lanes, finals), {"seconds": position.seconds})
+        alive, updates = fetch((position.lanes.alive, position.lanes.state.step))
+        if process().leads:
+            self._store.finish(self._outcomes(alive, updates, finals), {"seconds": position.seconds})
+        together(f"group {self._group.group_id}")
 
     def lanes_at(self, step: int, trunk_lanes: TrunkLanes) -> Lane:
         """The lanes at one step, from a checkpoint; recomputed from an earlier one if that is gone or damaged.
@@ -128,20 +162,28 @@ class GroupTrainer:
         Raises:
             PreemptedError: a stop was requested on the way.
         """
-        restored = checkpoint.restore(self._folder, self._abstract, up_to=step, expected=self._identity)
+        restored = self._restored(step)
         if restored.tree is not None and restored.step == step:
             return restored.tree
         warning = restored.warning(self._what)
         if warning:
             self._settings.warn(warning)
         if restored.tree is not None:
-            position = _Position(restored.tree, restored.step, fresh=False)
+            position = _Position(self.layout.lanes(restored.tree), restored.step, fresh=False)
         elif self._group.branches:
             position = self._branch(trunk_lanes)
         else:
-            position = _Position(empty_lanes(self._abstract), 0, fresh=True)
+            position = _Position(self.layout.empty(self._abstract), 0, fresh=True)
         self._train(position, step, record=False)
-        return position.lanes
+        return self._runs(position)
+
+    def _restored(self, up_to: int | None = None) -> checkpoint.Restored:
+        abstract = self.layout.abstract(self._abstract)
+        return checkpoint.restore(self._folder, abstract, up_to=up_to, expected=self._identity)
+
+    def _runs(self, position: _Position) -> Lane:
+        """The lanes of runs, without slots that only fill a device."""
+        return lanes.trimmed(position.lanes, len(self._group.runs))
 
     @functools.cached_property
     def _abstract(self) -> Lane:
@@ -155,7 +197,7 @@ class GroupTrainer:
 
     def _resume(self) -> _Position | None:
         """The newest good checkpoint, checked against itself; damaged ones are set aside with one warning."""
-        restored = checkpoint.restore(self._folder, self._abstract, expected=self._identity)
+        restored = self._restored()
         warning = restored.warning(self._what)
         if warning:
             self._settings.warn(warning)
@@ -166,7 +208,7 @@ class GroupTrainer:
         if restored.tree is None:
             return None
         self._check_counts(restored)
-        return _Position(restored.tree, restored.step, False, float(restored.meta["seconds"]))
+        return _Position(self.layout.lanes(restored.tree), restored.step, False, float(restored.meta["seconds"]))
 
     @property
     def _kept_steps(self) -> Sequence[int]:
@@ -174,12 +216,11 @@ class GroupTrainer:
 
     def _check_counts(self, restored: checkpoint.Restored) -> None:
         """The clock, each lane's step and its optimizer's count must be one number, or the data would not fit."""
-        state, alive = restored.tree.state, np.asarray(restored.tree.alive)
-        counts = optimizer_count(state.opt_state)
-        counts = state.step if counts is None else counts
+        state, counts = restored.tree.state, optimizer_count(restored.tree.state.opt_state)
+        alive, updates, counts = fetch((restored.tree.alive, state.step, state.step if counts is None else counts))
         starts = [b.step for b in self._group.branches] if self._group.branches else [0] * len(alive)
         for lane, run in enumerate(self._group.runs):
-            step, count = int(state.step[lane]), int(counts[lane])
+            step, count = int(updates[lane]), int(counts[lane])
             expected = max(min(restored.step, run.config.steps), starts[lane])
             if step != count or (alive[lane] and step != expected):
                 raise StudyError(
@@ -195,10 +236,10 @@ class GroupTrainer:
         abstract = self._abstract if len(kinds) == 1 else self._abstract._replace(tracker=None)
         if len(kinds) > 1:
             picked = [one._replace(tracker=None) for one in picked]
-        lanes = to_device(jax.tree.map(lambda *leaves: np.stack(leaves), *picked), abstract)
+        begun = to_device(jax.tree.map(lambda *leaves: np.stack(leaves), *picked), abstract)
         if len(kinds) > 1:
-            lanes = track_anew(lanes, self._hparams, tracker_of(self._group.runs[0]))
-        return _Position(lanes, self._group.start, fresh=False)
+            begun = track_anew(begun, self._hparams, tracker_of(self._group.runs[0]))
+        return _Position(self.layout.lanes(begun), self._group.start, fresh=False)
 
     def _copy_trunk_rows(self, rows: Any) -> None:
         """A branch's records begin with its trunk's, so that every run's curve is whole."""
@@ -232,31 +273,34 @@ class GroupTrainer:
             finals = chunk.finals
             progress.update(chunk)
             ended = chunk.stop == stop or not chunk.alive.any()
-            due = time.monotonic() - saved >= settings.checkpoint_seconds or chunk.stop in pauses
-            if not (ended or due or self._stop.requested):
+            overdue = bool(agreed(time.monotonic() - saved >= settings.checkpoint_seconds))
+            due, stopping = overdue or chunk.stop in pauses, self._stop.requested
+            if not (ended or due or stopping):
                 continue
             if record:
                 self._write_rows(loop.concatenate(rows), written, chunk.stop)
             self._stop_losers(position, chunk, anew=record)
             self._save(position)
             rows, written, saved = [], chunk.stop, time.monotonic()
-            if self._stop.requested and not ended:
+            if stopping and not ended:
                 progress.close()
                 raise PreemptedError
         progress.close()
         for step in group.kept_steps:
             # All lanes diverged before such a step: branches start dead, from the state as it is.
             if position.step < step <= stop:
-                checkpoint.save(self._folder, step, position.lanes, self._meta(position))
+                checkpoint.save(self._folder, step, self._runs(position), self._meta(position))
         return finals
 
     def _stop_losers(self, position: _Position, chunk: loop.Chunk, *, anew: bool) -> None:
         """Ends the lanes that lose their race here; they stay as they are, like those that diverged."""
-        losers = self._races.stopped(chunk.stop, chunk.alive, anew=anew)
+        losers = np.zeros(len(chunk.alive), bool)
+        if process().leads:
+            losers = self._races.stopped(chunk.stop, chunk.alive, anew=anew)
+        losers = agreed(losers)
         if not losers.any():
             return
-        alive = chunk.alive & ~losers
-        chunk.lanes = position.lanes = chunk.lanes._replace(alive=jax.numpy.asarray(alive))
+        chunk.lanes = position.lanes = self.layout.without(chunk.lanes, losers)
         if anew:
             count = f"{losers.sum()} of {chunk.alive.sum()} runs"
             self._settings.warn(f"{self._what}: {count} are not likely to end best and stop at step {chunk.stop}")
@@ -268,7 +312,7 @@ class GroupTrainer:
             raise StudyError(f"step {stop}: the metric rows could not be written: {error.strerror}") from error
 
     def _save(self, position: _Position) -> None:
-        checkpoint.save(self._folder, position.step, position.lanes, self._meta(position))
+        checkpoint.save(self._folder, position.step, self._runs(position), self._meta(position))
         checkpoint.prune(self._folder, self._kept_steps)
 
     @property
@@ -279,14 +323,13 @@ class GroupTrainer:
         schedules = [to_dict(run.schedule) for run in self._group.runs]
         return {**self._identity, "schedules": schedules, "seconds": position.seconds}
 
-    def _outcomes(self, trained: Lane, finals: Columns) -> list[Outcome]:
+    def _outcomes(self, alive: np.ndarray, updates: np.ndarray, finals: Columns) -> list[Outcome]:
         """Last finite value of every metric, and of living runs the evaluation of the final parameters.
 
         The last update has no loss after it that would tell that it diverged; the final evaluation does.
         """
         lost = {run_id for ids in self._store.stopped().values() for run_id in ids}
         frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last()
-        alive, updates = np.asarray(trained.alive), np.asarray(trained.state.step)
         outcomes = []
         for lane, run in enumerate(self._group.runs):
             if run.run_id in lost:

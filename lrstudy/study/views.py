@@ -1,6 +1,7 @@
 """Figures and tables of any sweep: what varied is found in the runs, not told."""
 
-from collections.abc import Hashable, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from lrstudy.study.choices import KINDS
 from lrstudy.study.errors import StudyError
 from lrstudy.study.figures.curves import rate_and_metric
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
-from lrstudy.study.records import Records
+from lrstudy.study.records import Records, numbered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,31 +46,24 @@ def settings(records: Records) -> list[str]:
     found: list[str] = []
     groups = np.zeros(len(frame), dtype=np.int64)
     for name in names:
-        finer = _groups([*zip(groups.tolist(), map(_key, frame[name]), strict=True)])
+        finer = _finer(groups, frame[name])
         if finer.max(initial=0) > groups.max(initial=0):
             found.append(name)
             groups = finer
     return found
 
 
+def _finer(groups: np.ndarray, column: "pd.Series") -> np.ndarray:
+    """Groups of runs split by the cells of a column, numbered from 0 in the order of their first runs."""
+    import pandas as pd
+
+    own = numbered(column)
+    return pd.factorize(groups * (own.max(initial=0) + 1) + own)[0]
+
+
 def _comparable(records: Records) -> "pd.DataFrame":
     """The runs, those that start from other runs by the step alone: each seed starts from a run of its own."""
     return records.runs.assign(start=records.runs["start"].map(lambda start: start and start.partition("@")[2]))
-
-
-def _groups(keys: Sequence[Hashable]) -> np.ndarray:
-    """Equal keys to equal numbers, from 0."""
-    numbers: dict[Hashable, int] = {}
-    return np.asarray([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-
-
-def _key(value: Any) -> Hashable:
-    """A cell of the table of runs as something that can be compared: lists as tuples, what is missing as None."""
-    import pandas as pd
-
-    if isinstance(value, list | np.ndarray):
-        return tuple(_key(v) for v in value)
-    return None if pd.isna(value) else value
 
 
 def axis_of(records: Records) -> str | None:
@@ -90,16 +84,44 @@ def series(records: Records, along: str | None) -> dict[str, Records]:
     others = [name for name in settings(records) if name != along]
     if not others:
         return {"all runs": records}
+    return _parted(records, others, _grouped(records, others))
+
+
+def _grouped(records: Records, names: Sequence[str]) -> np.ndarray:
+    """A number for every run, equal where these settings are, from 0 in the order of the runs."""
+    frame = _comparable(records)
+    return functools.reduce(_finer, (frame[name] for name in names), np.zeros(len(frame), dtype=np.int64))
+
+
+def _parted(records: Records, names: Sequence[str], groups: np.ndarray) -> dict[str, Records]:
+    """The records of every group from 0 on, labelled by its values of these settings; of -1 there are none."""
+    runs = records.runs
+    number = dict(zip(runs["run_id"], groups.tolist(), strict=True))
+    rows = records.metrics["run_id"].map(number).fillna(-1).to_numpy(np.int64)
+    firsts = np.unique(groups[groups >= 0], return_index=True)[1]
+    first_rows = _comparable(records).loc[groups >= 0, list(names)].iloc[firsts]
     found = {}
-    rows = _comparable(records)[others].itertuples(index=False, name=None)
-    keys = [tuple(_key(value) for value in row) for row in rows]
-    groups = _groups(keys)
-    for number in range(int(groups.max(initial=-1)) + 1):
-        frame, values = records.runs[groups == number], keys[int(np.argmax(groups == number))]
-        label = ", ".join(_label(name, value) for name, value in zip(others, values, strict=True))
-        metrics = records.metrics[records.metrics["run_id"].isin(frame["run_id"])]
-        found[label] = Records(frame.reset_index(drop=True), metrics, {}, {})
+    labels = first_rows.itertuples(index=False, name=None)
+    for own, own_rows, values in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):
+        label = ", ".join(_label(name, _plain(value)) for name, value in zip(names, values, strict=True))
+        found[label] = Records(runs.iloc[own].reset_index(drop=True), records.metrics.iloc[own_rows], {}, {})
     return found
+
+
+def _places(groups: np.ndarray, count: int | None = None) -> list[np.ndarray]:
+    """Where each group from 0 on is, in order; found in one pass however many groups there are."""
+    order = np.argsort(groups, kind="stable")
+    count = int(groups.max(initial=-1)) + 1 if count is None else count
+    return np.split(order, np.searchsorted(groups[order], np.arange(count + 1)))[1:-1]
+
+
+def _plain(value: Any) -> Any:
+    """A cell of the table of runs as a label shows it: lists as tuples, what is missing as None."""
+    import pandas as pd
+
+    if isinstance(value, list | np.ndarray):
+        return tuple(_plain(v) for v in value)
+    return None if pd.isna(value) else value
 
 
 def losses_by(records: Records, along: str, metric: str) -> "pd.DataFrame":
@@ -109,7 +131,7 @@ def losses_by(records: Records, along: str, metric: str) -> "pd.DataFrame":
 
 
 def sweep_figure(records: Records) -> "Figure":
-    """Loss against the swept rate (or first swept number), one line for every other setting.
+    """Loss against the swept rate (or first swept number), one line for every other setting, the best eight of more.
 
     Raises:
         StudyError: no number was swept.
@@ -121,25 +143,40 @@ def sweep_figure(records: Records) -> "Figure":
     parts = series(records, along)
     metrics = dict.fromkeys(objective(part).replace("_", " ") for part in parts.values())
     lines = {label: losses_by(part, along, objective(part)) for label, part in parts.items()}
-    stopped = {label for label, part in parts.items() if _any_stopped(part)}
+    best = {label: float(losses.mean(axis=1, skipna=False).min()) for label, losses in lines.items()}
+    shown = sorted(lines, key=lambda label: (not np.isfinite(best[label]), best[label]))[:_MOST_SERIES]
+    lines = {label: losses for label, losses in lines.items() if label in shown}
+    stopped = {label for label in lines if _any_stopped(parts[label])}
     return loss_against_rate(lines, f"final {' or '.join(metrics)}", along, stopped)
 
 
 def curves_figure(records: Records) -> "Figure":
     """Learning rate and objective against the step for every setting, the best eight if there are more."""
     records = records.asked()
-    found = series(records, None)
-    metrics = {objective(part) for part in found.values()}
-
-    def mean(part: Records) -> float:
-        value = float(part.runs[objective(part)].astype(float).mean())
-        return value if np.isfinite(value) else float("inf")
-
-    chosen = sorted(found, key=lambda label: mean(found[label]))[:_MOST_SERIES]
+    names = settings(records)
+    groups, losses = _grouped(records, names), _objectives(records)
+    means = losses.groupby(groups).mean().replace([np.inf, -np.inf], np.nan)
+    chosen = means.sort_values(kind="stable", na_position="last").index[:_MOST_SERIES]
+    rank = np.full(groups.max(initial=0) + 1, -1, dtype=np.int64)
+    rank[chosen] = np.arange(len(chosen))
+    found = _parted(records, names, rank[groups]) if names else {"all runs": records}
+    metrics = {tasks.TABLE[name].objective for name in records.runs["task"].unique()}
     # Tasks that are judged by different metrics still share the loss that they train.
     metric = metrics.pop() if len(metrics) == 1 else "loss"
     curve = metric if records.metrics[metric].notna().any() else "loss"
-    return rate_and_metric({label: found[label] for label in chosen}, curve, f"{curve.replace('_', ' ')}", crop=True)
+    return rate_and_metric(found, curve, f"{curve.replace('_', ' ')}", crop=True)
+
+
+def _objectives(records: Records) -> "pd.Series":
+    """The final metric by which each run is judged, which its task says."""
+    import pandas as pd
+
+    runs = records.runs
+    found = pd.Series(np.nan, index=runs.index)
+    for name in runs["task"].unique():
+        own = runs["task"] == name
+        found[own] = runs.loc[own, tasks.TABLE[name].objective].astype(float)
+    return found
 
 
 def summary(records: Records) -> "pd.DataFrame":
@@ -152,16 +189,17 @@ def summary(records: Records) -> "pd.DataFrame":
     for label, part in series(records, along).items():
         metric = objective(part)
         if along is None:
-            rows.append({"setting": label, **_statistics(part.runs[metric], part)})
+            ended = part.runs["outcome"].value_counts().to_frame().T
+            [statistics] = _statistics(part.runs[metric].astype(float).to_frame().T, ended)
+            rows.append({"setting": label, **statistics})
             continue
         losses, stopped = losses_by(part, along, metric), _any_stopped(part)
         optimum = optimum_of(losses)
         best = losses.mean(axis=1, skipna=False).idxmin() if optimum else None
-        for value in losses.index:
-            own = part.runs[part.runs[along] == value]
-            row = {"setting": label, along: value, **_statistics(losses.loc[value], Records(own, part.metrics, {}, {}))}
-            row["note"] = _note(value, best, optimum, stopped)
-            rows.append(row)
+        ended = part.runs.groupby([along, "outcome"]).size().unstack(fill_value=0)
+        for value, statistics in zip(losses.index, _statistics(losses, ended.loc[losses.index]), strict=True):
+            note = _note(value, best, optimum, stopped)
+            rows.append({"setting": label, along: value, **statistics, "note": note})
     found = pd.DataFrame(rows)
     return found.fillna({"stopped": 0}).astype({"stopped": int}) if "stopped" in found else found
 
@@ -180,16 +218,24 @@ def _note(value: float, best: Any, optimum: Any, stopped: bool) -> str:
     return f"best; fitted optimum {optimum.value:.3g}"
 
 
-def _statistics(values: "pd.Series", part: Records) -> dict[str, Any]:
-    finite = values.dropna().astype(float)
-    error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else float("nan")
-    counts = part.runs["outcome"].value_counts()
-    ended = {name: int(counts.get(name, 0)) for name in ("diverged", "stopped") if name == "diverged" or name in counts}
-    mean = float(finite.mean())
-    if "stopped" in ended:
-        # Of seeds that were left by a choice among them, neither says anything.
-        mean = error = float("nan")
-    return {"mean": mean, "standard error": error, "seeds": len(part.runs), **ended}
+def _statistics(losses: "pd.DataFrame", ended: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+    """Mean, standard error and what became of the runs, for every row of losses.
+
+    Args:
+        losses: settings by seeds; NaN where a run has no end.
+        ended: the same settings by outcomes: how many runs.
+    """
+    means, counts = losses.mean(axis=1), losses.count(axis=1)
+    errors = losses.std(axis=1, ddof=1) / np.sqrt(counts)
+    none = np.zeros(len(losses), dtype=int)
+    diverged, stopped = (ended.get(name, none) for name in ("diverged", "stopped"))
+    columns = (means, errors, ended.sum(axis=1), diverged, stopped)
+    for mean, error, seeds, lost, left in zip(*columns, strict=True):
+        found = {"mean": float(mean), "standard error": float(error), "seeds": int(seeds), "diverged": int(lost)}
+        if left:
+            # Of seeds that were left by a choice among them, neither says anything.
+            found |= {"mean": float("nan"), "standard error": float("nan"), "stopped": int(left)}
+        yield found
 
 
 def _label(name: str, value: Any) -> str:

@@ -65,6 +65,9 @@ class Task:
     """Names of the models that fit, the default first."""
     objective: ClassVar[str] = "loss"
     """The metric by which runs are compared."""
+    of_examples: ClassVar[bool] = False
+    """Whether every array of a batch has one entry an example along its first axis, and the loss and its scalars are
+    means over examples, whose gradient is ``gradient``. Only then can devices share a batch."""
 
     model: Model | None = dataclasses.field(default=None, kw_only=True)
 

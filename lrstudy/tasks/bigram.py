@@ -21,6 +21,7 @@ class BigramTable(Task):
     """
 
     objective = "excess"
+    of_examples = True
 
     vocabulary: int = 20
     batch_size: int = 32

@@ -39,6 +39,7 @@ class ContinualDigits(Task):
     lane_fields = ("steps_per_task", "replay", "exponent", "memory")
     model_names = ("mlp", "convnet", "resnet")
     objective = "validation_loss"
+    of_examples = True
 
     steps_per_task: int = 200
     replay: float = 0.0

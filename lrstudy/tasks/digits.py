@@ -71,6 +71,7 @@ class Digits(Task):
 
     model_names = ("mlp", "convnet", "resnet", "batch_norm_mlp")
     objective = "validation_loss"
+    of_examples = True
 
     batch_size: int = 64
     standardised: bool = False

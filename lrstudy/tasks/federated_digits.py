@@ -33,6 +33,8 @@ class FederatedDigits(Digits):
         split_seed: of the division, which all runs share whatever their own seed.
     """
 
+    of_examples = False
+
     lane_fields = ("learning_rate", "momentum")
 
     clients: int = 50

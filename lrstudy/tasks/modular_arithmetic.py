@@ -82,6 +82,7 @@ class ModularArithmetic(Task):
 
     model_names = ("mlp", "bias_free_mlp")
     objective = "validation_loss"
+    of_examples = True
 
     modulus: int = 113
     operation: str = "addition"

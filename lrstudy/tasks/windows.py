@@ -30,6 +30,7 @@ class ByteWindows(Task):
 
     model_names = ("transformer",)
     objective = "validation_loss"
+    of_examples = True
 
     context: int = 64
     batch_size: int = 16

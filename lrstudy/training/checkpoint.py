@@ -20,6 +20,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from lrstudy.training.processes import agreed, any_process, process, together
+
 MANIFEST = "manifest.json"
 META = "meta.json"
 STATE = "state"
@@ -82,29 +84,44 @@ def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: it could not be written (a full disk, say); earlier steps are untouched.
     """
+    place, error = folder / f"{_SAVING}{step}", None
+    try:
+        if process().leads:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+        together(f"save {place}")
+        _write(place / STATE, tree)
+        if process().leads:
+            _commit(place, folder / str(step), {**meta, STEP: step, ARRAYS: _arrays(tree)})
+    except (OSError, ValueError, RuntimeError) as found:
+        error = found
+        if process().leads:
+            shutil.rmtree(place, ignore_errors=True)
+    if any_process(error is not None):
+        reason = _reason(error) if error else "another process failed"
+        raise CheckpointError(f"step {step}: the checkpoint could not be written: {reason}") from error
+
+
+def _write(path: Path, tree: Any) -> None:
     import orbax.checkpoint as ocp
 
-    place = folder / f"{_SAVING}{step}"
-    try:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        with _one_voice(), contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
-            checkpointer.save(place.absolute() / STATE, tree)
-            checkpointer.wait_until_finished()
-        (place / META).write_text(json.dumps({**meta, STEP: step, ARRAYS: _arrays(tree)}))
-        digests = {name: _sha256(place / name) for name in _files(place)}
-        (place / MANIFEST).write_text(json.dumps(digests, indent=1, sort_keys=True))
-        for name in (*digests, MANIFEST):
-            _sync(place / name)
-        final = folder / str(step)
-        if final.exists():
-            # Only a damaged step is ever written again: a good one would have been resumed from.
-            shutil.rmtree(final)
-        place.rename(final)
-        _sync(folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        shutil.rmtree(place, ignore_errors=True)
-        raise CheckpointError(f"step {step}: the checkpoint could not be written: {_reason(error)}") from error
+    with _one_voice(), contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+        checkpointer.save(path.absolute(), tree)
+        checkpointer.wait_until_finished()
+
+
+def _commit(place: Path, final: Path, meta: Mapping[str, Any]) -> None:
+    """Lists what was written, makes sure that it is on the disk, and renames it to what it is."""
+    (place / META).write_text(json.dumps(meta))
+    digests = {name: _sha256(place / name) for name in _files(place)}
+    (place / MANIFEST).write_text(json.dumps(digests, indent=1, sort_keys=True))
+    for name in (*digests, MANIFEST):
+        _sync(place / name)
+    if final.exists():
+        # Only a damaged step is ever written again: a good one would have been resumed from.
+        shutil.rmtree(final)
+    place.rename(final)
+    _sync(final.parent)
 
 
 @contextlib.contextmanager
@@ -150,29 +167,45 @@ def restore(
 
     Args:
         folder: of the group.
-        abstract: a pytree of ``jax.ShapeDtypeStruct`` like the saved one.
+        abstract: a pytree of ``jax.ShapeDtypeStruct`` like the saved one; arrays are read to where their shardings say,
+            by default to this process's first device, wherever they were when they were saved.
         up_to: the newest step to consider; ``None``: the newest there is.
         expected: what the saved ``meta`` must hold.
 
     Returns:
         The step; its ``step`` is 0 and its ``tree`` ``None`` if there is no good one.
     """
+    identity = {ARRAYS: _arrays(abstract), **(expected or {})}
+    found, damaged = _newest_good(folder, up_to, identity) if process().leads else (None, ())
+    step = int(agreed(-1 if found is None else found))
+    if step < 0:
+        return Restored(0, None, {}, damaged)
+    saved = json.loads((folder / str(step) / META).read_text())
+    meta = {name: value for name, value in saved.items() if name not in (ARRAYS, STEP)}
+    return Restored(step, _read(folder / str(step) / STATE, abstract), meta, damaged)
+
+
+def _newest_good(
+    folder: Path, up_to: int | None, identity: Mapping[str, Any]
+) -> tuple[int | None, tuple[tuple[int, str], ...]]:
+    """The newest good step, and the newer ones that were passed over."""
     damaged = []
     for step in reversed(steps(folder)):
         if up_to is not None and step > up_to:
             continue
         path = folder / str(step)
-        reason = damage(path) or _misplaced(path, {STEP: step, ARRAYS: _arrays(abstract), **(expected or {})})
+        reason = damage(path) or _misplaced(path, {STEP: step, **identity})
         if reason is None:
-            saved = json.loads((path / META).read_text())
-            meta = {name: value for name, value in saved.items() if name not in (ARRAYS, STEP)}
-            return Restored(step, _read(path / STATE, abstract), meta, tuple(damaged))
+            return step, tuple(damaged)
         damaged.append((step, reason))
-    return Restored(0, None, {}, tuple(damaged))
+    return None, tuple(damaged)
 
 
 def set_aside(folder: Path, step: int) -> None:
-    """Moves a damaged step out of the numbered ones, so that it does not count among the newest that are kept."""
+    """Moves a damaged step out of the numbered ones, so that it does not count among the newest that are kept.
+
+    Only the leading process knows of any.
+    """
     aside = folder / f"{_DAMAGED}{step}"
     shutil.rmtree(aside, ignore_errors=True)
     (folder / str(step)).rename(aside)
@@ -180,7 +213,7 @@ def set_aside(folder: Path, step: int) -> None:
 
 def prune(folder: Path, keep: Collection[int]) -> None:
     """Removes all but the newest two steps and those in ``keep``; removes what interrupted saves left behind."""
-    if not folder.is_dir():
+    if not process().leads or not folder.is_dir():
         return
     present = steps(folder)
     for step in set(present) - set(present[-NEWEST_KEPT:]) - set(keep):
@@ -195,7 +228,7 @@ def _read(path: Path, abstract: Any) -> Any:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding or device)
 
     with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
         return checkpointer.restore(path.absolute(), jax.tree.map(placed, abstract))

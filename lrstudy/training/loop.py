@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lrstudy.tasks.base import Data
+from lrstudy.training.processes import agreed, fetch
 from lrstudy.training.program import RECORD_SLOTS, Hyperparameters, Lane, Rows, make_window
 from lrstudy.training.sharpness import COLUMNS
 
@@ -75,8 +76,8 @@ class Chunk:
     Attributes:
         start: first step trained.
         stop: one past the last step trained.
-        lanes: the lanes after it (stacked, on the device). The next call consumes what stands here then, so the caller
-            may put others in their place.
+        lanes: the lanes after it (stacked, on the device; those of runs first, see ``lanes.trimmed``). The next call
+            consumes what stands here then, so the caller may put others in their place.
         rows: columns ``lane``, ``step`` and one a metric; NaN where a metric was not measured at that step.
         finals: columns ``lane`` and the evaluation of the parameters at the very end, empty before it.
         alive: for every lane whether it has not diverged.
@@ -134,10 +135,11 @@ class Gauge:
             self._call = job.measure.lower(lanes, job.hparams, job.data, position).compile()  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
         began = time.perf_counter()
         trackers, rows, made = jax.block_until_ready(self._call(lanes, job.hparams, job.data, position))
-        seconds = time.perf_counter() - began
-        made = np.asarray(made)
+        seconds = agreed(time.perf_counter() - began)
+        count = len(job.cadence.steps)
+        rows, made = jax.tree.map(lambda leaf: leaf[:count], fetch((rows, made)))
         share = np.where(made, seconds / max(1, made.sum()), np.nan)
-        self._step, self._last = step, {**jax.device_get(rows), "sharpness_seconds": share}
+        self._step, self._last = step, {**rows, "sharpness_seconds": share}
         return trackers
 
     def beside(self, columns: Columns) -> Columns:
@@ -195,8 +197,9 @@ def train(
         window = make_window(start, end, record_at=record_at, evaluate_at=evaluate_at, fresh=fresh)
         began = time.perf_counter()
         lanes, rows = job.program(lanes, job.hparams, job.data, window)
-        fetched, alive = jax.device_get((rows, lanes.alive))
-        seconds = time.perf_counter() - began
+        fetched, alive = jax.tree.map(lambda leaf: leaf[: len(cadence.steps)], fetch((rows, lanes.alive)))
+        # How far the next call goes follows from it.
+        seconds = float(agreed(time.perf_counter() - began))
         columns = gauge.beside(_columns(fetched, record_at, evaluate_at, cadence))
         finals = _finals(fetched, evaluate_at, end, last)
         if end == last and job.measure:

@@ -14,6 +14,8 @@ from lrstudy.feedback import trained_params
 from lrstudy.schedules import Schedule
 from lrstudy.tasks import Task
 from lrstudy.tasks.base import INIT_STREAM, Data, stream_key
+from lrstudy.training.parts import ALONE, Sharing
+from lrstudy.training.processes import fetch
 from lrstudy.training.state import TrainState, init_state
 from lrstudy.training.step import METRICS, make_gradient_step
 
@@ -134,6 +136,7 @@ def make_program(
     make_transform: MakeTransform,
     eval_params: EvalParams = trained_params,
     init_tracker: InitTracker | None = None,
+    sharing: Sharing = ALONE,
 ) -> Program:
     """The program of one lane: ``(lane, hparams, data, window) -> (lane, rows)``.
 
@@ -145,21 +148,27 @@ def make_program(
         make_transform: ``hparams -> optax transform``.
         eval_params: ``(opt_state, params) ->`` the parameters that are evaluated, for an optimizer that averages.
         init_tracker: see ``init_lane``.
+        sharing: how a step's batch and state are spread over devices, or its batch over time.
     """
 
+    def placed(lane: Lane) -> Lane:
+        return lane._replace(state=sharing.place(lane.state))
+
     def program(lane: Lane, hparams: Hyperparameters, data: Data, window: Window) -> tuple[Lane, Rows]:
-        step = make_gradient_step(hparams.task.gradient, make_transform, hparams.task.loss)
+        task = hparams.task
+        step = make_gradient_step(sharing.gradient(task.gradient), make_transform, sharing.loss(task.loss))
         fresh = functools.partial(init_lane, hparams, make_transform, init_tracker)
-        lane = jax.lax.cond(window.fresh, fresh, lambda: lane)
+        lane = placed(jax.lax.cond(window.fresh, fresh, lambda: lane))
 
         def train(k: Int[Array, ""], lane: Lane, rows: Rows) -> tuple[Lane, Rows]:
-            batch = hparams.task.batch(data, hparams.seed, k)
+            batch = task.batch(data, hparams.seed, k)
             record = jnp.any(window.record_at == k)
             state, metrics = step(lane.state, batch, hparams, record=record)
             finite = jnp.isfinite(metrics["loss"])
             # A select, not a branch: it fuses into the update, where a branch would copy the state.
             state = jax.tree.map(functools.partial(jnp.where, finite), state, lane.state)
-            return lane._replace(state=state, alive=finite), _write_train(rows, window.record_at == k, metrics, finite)
+            lane = placed(lane._replace(state=state, alive=finite))
+            return lane, _write_train(rows, window.record_at == k, metrics, finite)
 
         def body(k: Int[Array, ""], carry: tuple[Lane, Rows]) -> tuple[Lane, Rows]:
             lane, rows = carry
@@ -168,7 +177,7 @@ def make_program(
 
             def evaluated() -> Rows:
                 params = eval_params(lane.state.opt_state, lane.state.params)
-                return _evaluate(hparams.task, params, data, rows, slots, here)
+                return _evaluate(task, params, data, rows, slots, here)
 
             rows = jax.lax.cond(jnp.any(slots), evaluated, lambda: rows)
             # A lane that branches from another's checkpoint waits until the clock reaches its own step.
@@ -240,7 +249,7 @@ def to_host(lanes: Lane) -> Lane:
     def plain(leaf: Array) -> Array:
         return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
-    return jax.device_get(jax.tree.map(plain, lanes))
+    return fetch(jax.tree.map(plain, lanes))
 
 
 def to_device(host: Lane, abstract: Lane) -> Lane:

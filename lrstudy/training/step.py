@@ -1,5 +1,6 @@
 """One optimizer update, as a pure function."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,70 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lrstudy.feedback import effective_lr
 from lrstudy.schedules import Schedule
+from lrstudy.training.parts import Sharing
 from lrstudy.training.state import TrainState
 
 Loss = Callable[[Any, Any], tuple[Float[Array, ""], dict[str, Array]]]
 Gradient = Callable[[Any, Any, optax.OptState], tuple[tuple[Float[Array, ""], dict[str, Array]], Any]]
 MakeTransform = Callable[[Any], optax.GradientTransformation]
 Metrics = dict[str, Float[Array, ""]]
-Step = Callable[..., tuple[TrainState, Metrics]]
 
 METRICS = ("loss", "learning_rate", "grad_norm_l1", "grad_norm_l2", "update_norm", "param_norm")
 """What every step measures, beside the loss's further scalars."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """``(state, batch, hparams) -> (state, metrics)``, with what it is made of (see ``make_gradient_step``).
+
+    Attributes:
+        gradient: of the loss of a batch.
+        make_transform: from the step's numbers.
+        loss: of a batch.
+    """
+
+    gradient: Gradient
+    make_transform: MakeTransform
+    loss: Loss
+
+    def shared(self, sharing: Sharing) -> "Step":
+        """The same step with its batch's means computed in parts."""
+        return Step(sharing.gradient(self.gradient), self.make_transform, sharing.loss(self.loss))
+
+    def __call__(
+        self, state: TrainState, batch: Any, hparams: Any, *, record: bool | Bool[Array, ""] = True
+    ) -> tuple[TrainState, Metrics]:
+        """One update; where ``record`` is false no metric but the loss is computed."""
+        transform = optax.with_extra_args_support(self.make_transform(hparams))
+        (value, extra), grads = self.gradient(state.params, batch, state.opt_state)
+
+        def grad_fn(params: Any, _: Any = 0) -> Any:
+            return self.gradient(params, batch, state.opt_state)[1]
+
+        def obj_fn(params: Any) -> Float[Array, ""]:
+            return self.loss(params, batch)[0]
+
+        updates, opt_state = transform.update(
+            grads, state.opt_state, state.params, value=value, grad_fn=grad_fn, obj_fn=obj_fn
+        )
+
+        def measured() -> Metrics:
+            adapted = effective_lr(opt_state)
+            return {
+                "learning_rate": applied_learning_rate(state, hparams) if adapted is None else adapted,
+                "grad_norm_l1": _norm_l1(grads),
+                "grad_norm_l2": optax.tree.norm(grads),
+                "update_norm": optax.tree.norm(updates),
+                "param_norm": optax.tree.norm(state.params),
+                **extra,
+            }
+
+        def unmeasured() -> Metrics:
+            return {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in jax.eval_shape(measured).items()}
+
+        metrics = jax.lax.cond(record, measured, unmeasured)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state, state.key), {"loss": value, **metrics}
 
 
 def make_train_step(loss: Loss, make_transform: MakeTransform) -> Step:
@@ -64,42 +119,7 @@ def make_gradient_step(gradient: Gradient, make_transform: MakeTransform, loss: 
         count), ``grad_norm_l1``, ``grad_norm_l2``, ``update_norm``, ``param_norm`` (before the update) and the further
         scalars.
     """
-
-    def train_step(
-        state: TrainState, batch: Any, hparams: Any, *, record: bool | Bool[Array, ""] = True
-    ) -> tuple[TrainState, Metrics]:
-        transform = optax.with_extra_args_support(make_transform(hparams))
-        (value, extra), grads = gradient(state.params, batch, state.opt_state)
-
-        def grad_fn(params: Any, _: Any = 0) -> Any:
-            return gradient(params, batch, state.opt_state)[1]
-
-        def obj_fn(params: Any) -> Float[Array, ""]:
-            return loss(params, batch)[0]
-
-        updates, opt_state = transform.update(
-            grads, state.opt_state, state.params, value=value, grad_fn=grad_fn, obj_fn=obj_fn
-        )
-
-        def measured() -> Metrics:
-            adapted = effective_lr(opt_state)
-            return {
-                "learning_rate": applied_learning_rate(state, hparams) if adapted is None else adapted,
-                "grad_norm_l1": _norm_l1(grads),
-                "grad_norm_l2": optax.tree.norm(grads),
-                "update_norm": optax.tree.norm(updates),
-                "param_norm": optax.tree.norm(state.params),
-                **extra,
-            }
-
-        def unmeasured() -> Metrics:
-            return {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in jax.eval_shape(measured).items()}
-
-        metrics = jax.lax.cond(record, measured, unmeasured)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state, state.key), {"loss": value, **metrics}
-
-    return train_step
+    return Step(gradient, make_transform, loss)
 
 
 def optimizer_count(opt_state: optax.OptState) -> Int[Array, "*lanes"] | None:

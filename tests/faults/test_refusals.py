@@ -25,6 +25,8 @@ CASES = {
     "moments out of range": (["--config.task=digits", "--config.optimizer.b2=nan"], ["optimizer.b2", "[0, 1)", "nan"]),
     "time that is no time": (["--config.task=digits", "--checkpoint_seconds=nan"], ["checkpoint_seconds", "nan"]),
     "bad share": (["--config.task=digits", "--shard=3/2"], ["shard", "'3/2'"]),
+    "unknown launcher": (["--config.task=digits", "--launcher=slrm"], ["launcher", "local|slurm|kubernetes"]),
+    "a launcher for a share": (["--config.task=digits", "--launcher=local", "--shard=1/2"], ["launcher", "--shard"]),
 }
 
 

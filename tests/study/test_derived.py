@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,7 @@ from lrstudy.study import records as records_lib
 from lrstudy.study.derived import Derived, plan_ready, static_parts
 from lrstudy.study.errors import StudyError
 from lrstudy.study.run import conclude
+from lrstudy.study.store import read_table, write_table
 from lrstudy.study.workdir import Workdir
 from tests.study.staged import EXPERIMENT, PARTS, best_peak
 from tests.study.studies import HEADER, launch
@@ -37,6 +40,16 @@ def test_a_derived_part_follows_from_the_records_of_its_sources(tuned):
     runs = plan.runs()
     found = [(runs[i].columns["schedule.peak"], runs[i].columns["seed"]) for i in plan.parts["deciding"]]
     assert found == [(peak, 7), (peak, 8)]
+
+
+def test_a_table_that_was_written_while_a_source_trained_is_not_read(tuned, tmp_path):
+    """Tasks write it as they end, and what they saw of each other may be older than what the folder holds."""
+    root = Path(shutil.copytree(tuned, tmp_path / "run"))
+    runs = read_table(root / "runs.parquet")
+    write_table(root / "runs.parquet", runs.assign(outcome=[*runs["outcome"][:-1], "preempted"]))
+    plan, waiting = plan_ready(PARTS, Workdir(root))
+    assert list(plan.parts) == ["tuning"]
+    assert "1 runs are not finished" in waiting["deciding"]
 
 
 def test_a_grown_source_makes_its_part_wait_again(tuned):

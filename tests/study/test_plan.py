@@ -7,7 +7,7 @@ from lrstudy.study import plan as plan_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.part import Part, axis
-from lrstudy.study.plan import Earlier, make_plan, shard_of
+from lrstudy.study.plan import Earlier, families_of, make_plan, shard_of
 
 BASE = RunConfig(
     task=choice("task", "bigram"),
@@ -103,7 +103,7 @@ def test_the_order_of_a_begun_groups_lanes_is_kept():
     assert [run.run_id for run in turned.groups[0].runs] == ids
 
 
-def test_many_runs_are_cut_evenly(monkeypatch):
+def test_many_runs_are_cut(monkeypatch):
     monkeypatch.setattr(plan_lib, "MAX_LANES", 4)
     plan = make_plan({"": Part(BASE, [axis("seed", range(10))])})
     assert [len(group.runs) for group in plan.groups] == [4, 4, 2]
@@ -120,6 +120,20 @@ def test_shards_cover_everything_once_and_keep_families_together():
         assert all(branch.run_id in own for group in share for branch in group.branches or ())
 
 
+def test_a_branch_brings_all_the_groups_that_it_starts_from(monkeypatch):
+    """Its lanes start from trunks of two groups, which two processes may not both compute."""
+    monkeypatch.setattr(plan_lib, "MAX_LANES", 2)
+    plan = make_plan({"": Part(with_schedule(WSD), [axis("seed", range(3))])})
+    trunks, branches = plan.groups[:2], plan.groups[2:]
+    monkeypatch.setattr(plan_lib, "MAX_LANES", 4)
+    kept = Earlier([[run.run_id for run in group.runs] for group in trunks])
+    later = make_plan({"": Part(with_schedule(WSD), [axis("seed", range(3))])}, kept)
+    assert len(branches) == 2
+    assert [len(group.runs) for group in later.groups] == [2, 1, 3]
+    assert [len(family) for family in families_of(plan)] == [2, 2]
+    assert [len(family) for family in families_of(later)] == [3]
+
+
 def test_the_plan_is_json():
     plan = make_plan({"": Part(with_schedule(WSD), [axis("seed", [0, 1])])})
     again = json.loads(json.dumps(plan.to_json()))
@@ -130,3 +144,18 @@ def test_the_plan_is_json():
 def test_planning_again_gives_the_same_plan():
     parts = {"": Part(with_schedule(WSD), [axis("seed", range(5)), axis("steps", [50, 100])])}
     assert make_plan(parts).to_json() == make_plan(parts).to_json()
+
+
+@pytest.mark.parametrize("begun", range(6))
+def test_shares_are_the_same_whichever_groups_others_have_begun(begun, monkeypatch):
+    """Shares are planned by processes that begin, and begin again, at different times."""
+    monkeypatch.setattr(plan_lib, "MAX_LANES", 4)
+    # The classes alternate: the runs of a class are cut into groups, and those of others lie between.
+    parts = {"": Part(BASE, [axis("seed", range(9)), axis("schedule", ["Cosine", "Linear"])])}
+    first = make_plan(parts)
+    assert len(first.groups) == 6
+    ids = [run.run_id for run in first.groups[begun].runs]
+    for earlier in (Earlier([ids]), Earlier([ids], frozenset(ids))):
+        later = make_plan(parts, earlier)
+        for index in (1, 2, 3):
+            assert shard_of(later, index, 3).to_json() == shard_of(first, index, 3).to_json()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lrstudy.study import views
+from lrstudy.study import report, views
 from lrstudy.study.choices import choice
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
 from lrstudy.study.records import load
@@ -83,7 +83,7 @@ def test_what_a_user_named_is_shown_as_text(finished):
 
 def test_the_page_answers_what_a_stranger_asks(finished):
     text = " ".join(read(finished[1]).text)
-    for wanted in ("Does it?", "holds", "Every setting", "To reproduce", "9 ok", "s of training"):
+    for wanted in ("Does it?", "holds", "Every setting", "To reproduce", "12 ok", "s of training"):
         assert wanted in text, wanted
 
 
@@ -152,3 +152,12 @@ def test_plan_and_claims_are_plain_json(finished):
         text = (root / name).read_text()
         assert "NaN" not in text
         json.loads(text)
+
+
+def test_of_very_many_runs_the_page_shows_the_first(finished, monkeypatch):
+    monkeypatch.setattr(report, "MOST_RUNS", 4)
+    runs = load(finished[0].workdir)
+    page = report._runs(runs)
+    assert "12 runs: 12 ok" in page
+    assert "The first 4 of them; runs.parquet holds them all." in page
+    assert [run_id in page for run_id in runs.runs["run_id"]] == [True] * 4 + [False] * 8

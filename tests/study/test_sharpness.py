@@ -10,7 +10,7 @@ import pytest
 from lrstudy.study import records as records_lib
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig, resolve, with_value
-from lrstudy.study.dry_run import cost_of, describe
+from lrstudy.study.dry_run import Costs, describe
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.part import Part, axis
 from lrstudy.study.plan import make_plan
@@ -144,6 +144,6 @@ def test_a_run_may_start_from_one_that_is_measured_otherwise(tmp_path, first):
 def test_a_dry_run_counts_the_measurements():
     constant = dataclasses.replace(MEASURED, schedule=choice("schedule", "Constant", peak=0.1))
     plan = make_plan({"": Part(constant, [axis("seed", [0, 1])])})
-    assert [cost_of(group).measurements for group in plan.groups] == [2 * (20 // 5 + 1)]
+    assert [Costs().of(group).measurements for group in plan.groups] == [2 * (20 // 5 + 1)]
     assert "10 measurements of sharpness on top" in describe(plan)
     assert "measurements" not in describe(make_plan({"": Part(PLAIN)}))

@@ -10,7 +10,7 @@ from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig, resolve
 from lrstudy.study.errors import StudyError
 from lrstudy.study.part import Part, axis
-from lrstudy.study.records import Records, runs_frame
+from lrstudy.study.records import Records, numbered, runs_frame
 from lrstudy.study.views import axis_of, curves_figure, settings, summary, sweep_figure
 
 BASE = RunConfig(
@@ -97,6 +97,25 @@ def test_an_optimum_among_values_without_a_logarithm_is_the_best_one():
     assert table.set_index("optimizer.weight_decay")["note"].to_dict() == {
         0.0: "", 0.1: "best; fitted optimum 0.1", 0.2: ""
     }  # fmt: skip
+
+
+def test_of_many_lines_the_best_eight_are_drawn():
+    records = swept(axis("schedule.peak", (0.01, 0.02)), axis("optimizer.weight_decay", np.linspace(0, 1, 12).tolist()))
+    lines = sweep_figure(records).axes[0].get_legend().get_texts()
+    assert [text.get_text().split()[1] for text in lines] == [f"{w:.4g}" for w in np.linspace(0, 1, 12)[:8]]
+    assert len(summary(records)) == 24
+
+
+def test_what_is_equal_in_a_column_has_one_number():
+    columns = {
+        "floats": ([2.0, np.nan, 1.0, 2.0, np.nan], [0, 1, 2, 0, 1]),
+        "names": (["b", None, "a", "b", None], [0, 1, 2, 0, 1]),
+        "lists": ([[1, 2], None, np.array([1, 3]), np.array([1, 2]), [1, 2]], [0, 1, 2, 0, 0]),
+    }
+    for values, numbers in columns.values():
+        assert numbered(pd.Series(values)).tolist() == numbers
+    assert numbered(pd.Series([1, None, 1], dtype="Int64")).tolist() == [0, 1, 0]
+    assert numbered(pd.Series([], dtype=float)).tolist() == []
 
 
 def test_no_runs_no_table():

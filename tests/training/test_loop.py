@@ -13,7 +13,7 @@ from tests.training.problems import hparams_and_transform, run_of
 def job_of(runs, record_every=1, evaluate_every=0):
     hparams, make_transform = hparams_and_transform(runs)
     own = stack(hparams)
-    program = lanes.spread(make_program(make_transform), "map")
+    program = lanes.spread(make_program(make_transform), lanes.Layout("map"))
     cadence = Cadence(tuple(run.config.steps for run in runs), record_every, evaluate_every)
     data = jax.device_put(runs[0].task.load())
     return Job(program, own, data, cadence), empty_lanes(abstract_lanes(own, make_transform))

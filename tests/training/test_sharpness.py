@@ -25,8 +25,8 @@ def trained(runs, metric, executor="map", **cadence):
 def job_of(runs, metric, record_every=1):
     hparams, make_transform = hparams_and_transform(runs)
     own, init = stack(hparams), functools.partial(init_tracker, metric)
-    program = lanes.spread(make_program(make_transform, init_tracker=init), "map")
-    measure = lanes.spread_measure(make_measure(metric), "map")
+    program = lanes.spread(make_program(make_transform, init_tracker=init), lanes.Layout("map"))
+    measure = lanes.spread_measure(make_measure(metric), lanes.Layout("map"))
     cadence = Cadence(tuple(run.config.steps for run in runs), record_every, 0, metric.every)
     data = jax.device_put(runs[0].task.load())
     return Job(program, own, data, cadence, measure), empty_lanes(abstract_lanes(own, make_transform, init))

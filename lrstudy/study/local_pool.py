@@ -1,0 +1,95 @@
+"""A launcher for one machine: a pool of processes."""
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lrstudy.study.handout import RUNS, WAITS, Handout
+from lrstudy.study.workdir import Workdir
+
+
+class LocalPool:
+    """Runs so many tasks at a time, each a process with a log file of its own.
+
+    A log is locked as long as a process writes to it: the process inherits the lock with the file, so that a launching
+    command that comes after one that was killed knows of the tasks which that one left behind.
+
+    Args:
+        workdir: of the study.
+        command: that trains, without the task's name.
+        jobs: tasks at a time; ``None``: as many as there are cores.
+    """
+
+    name = "local"
+    at_most: int | None = None
+    seconds = 1.0
+    stopping = "the tasks save first"
+
+    def __init__(self, workdir: Workdir, command: Sequence[str], jobs: int | None) -> None:
+        self._workdir, self._command = workdir, command
+        self._jobs = jobs or _cores()
+        self._queue: list[tuple[str, Handout]] = []
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def submit(self, handout: Handout) -> Handout:
+        """Starts the tasks, one after another where there are more than may run."""
+        self._queue += [(name, handout) for name in handout.names()]
+        self._start()
+        return handout
+
+    def states(self, handouts: Sequence[Handout]) -> Mapping[str, str]:
+        """Which tasks run or wait, those of a launching command that was killed included."""
+        self._running = {name: process for name, process in self._running.items() if process.poll() is None}
+        self._start()
+        waiting = dict.fromkeys((name for name, _ in self._queue), WAITS)
+        logs = {name: self.log(name, handout) for handout in handouts for name in handout.names()}
+        return {**waiting, **dict.fromkeys((name for name, log in logs.items() if _is_held(log)), RUNS)}
+
+    def log(self, name: str, handout: Handout) -> Path:
+        """The file that a task writes to."""
+        del handout
+        return self._workdir.launched / f"{name}.log"
+
+    def leave(self, handouts: Sequence[Handout]) -> str:
+        """Ends its own tasks and waits until they have saved."""
+        self._queue.clear()
+        for process in self._running.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self._running.values():
+            process.wait()
+        others = len(self.states(handouts))
+        left = f"; {others} tasks of an earlier launch still run" if others else ""
+        return f"stopped after saving; the same command goes on from there ({self._workdir.root}){left}"
+
+    def _start(self) -> None:
+        while self._queue and len(self._running) < self._jobs:
+            name, handout = self._queue.pop(0)
+            descriptor = os.open(self.log(name, handout), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self._running[name] = subprocess.Popen(
+                    [*self._command, f"--launch_task={name}"],
+                    stdin=subprocess.DEVNULL, stdout=descriptor, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+            finally:
+                os.close(descriptor)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_held(log: Path) -> bool:
+    try:
+        with log.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
