@@ -5,8 +5,10 @@ python -m benchmarks.lanes [--repeats=5] [--widths=32,64,128,256] [--compiled]
 The model is the 2-layer transformer of the text tasks, batch 8 x 64, under AdamW without clipping. The plain loop is
 what one writes without this project: a Python loop over the steps of a run, one call of a jitted step each, which draws
 the batch, differentiates the loss and updates the state in place; it keeps nothing. Lanes keep metrics every ten steps
-beside. PyTorch's loop does what the plain one does, with fused AdamW, at the better of one thread and all; it is left
-out where PyTorch is not installed (extra ``peers``), and ``--compiled`` adds ``torch.compile``. All take turns.
+beside. A second plain loop trains the same model as flax's own layers and ``jax.nn.dot_product_attention`` make it, as
+one without this project would; its numbers are the same up to rounding. PyTorch's loop does what the plain one does,
+with fused AdamW, at the better of one thread and all; it is left out where PyTorch is not installed (extra ``peers``),
+and ``--compiled`` adds ``torch.compile``. All take turns.
 """
 
 import dataclasses
@@ -22,12 +24,14 @@ import numpy as np
 import optax
 from absl import app, flags
 
+from benchmarks.lanes_flax import FlaxTransformer
 from benchmarks.lanes_torch import Loop, calls
 from benchmarks.small_transformer import BATCH_SIZE, LANES, text_runs
 from benchmarks.timing import interleaved, ratios, record, table
 from lrstudy.optimizers import TABLE
 from lrstudy.study.config import Run, make_transform
 from lrstudy.study.starting import use_host_devices
+from lrstudy.tasks import Task
 from lrstudy.tasks.base import INIT_STREAM, stream_key
 from lrstudy.training.lanes import Executor, layout_of, spread
 from lrstudy.training.program import abstract_lanes, make_program, make_window, stack
@@ -40,7 +44,7 @@ STEPS = 20
 IN_TURN = 2
 """Runs that are trained for the time of all, where one is trained after the other."""
 
-PLAIN = "plain jitted loop"
+PLAIN, FLAX = "plain jitted loop", "plain jitted loop, flax's layers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +64,16 @@ class Candidate:
         return [1000 * s / (self.runs * STEPS) for s in seconds]
 
 
-def plain_step(run: Run) -> Callable[..., Any]:
-    """``(params, opt_state, data, seed, k) -> (params, opt_state, loss)``, compiled once for all runs."""
-    task, numbers = run.task, {**run.hyperparameters.optimizer, **dict(run.static_optimizer)}
+def in_flax(task: Task) -> Task:
+    """The task with the model as flax's own layers make it."""
+    own: Any = task.model
+    sizes = {name: getattr(own, name) for name in ("vocabulary", "context", "width", "layers", "heads")}
+    return dataclasses.replace(task, model=FlaxTransformer(**sizes))
+
+
+def plain_step(run: Run, task: Task) -> Callable[..., Any]:
+    """``(params, opt_state, data, seed, k) -> (params, opt_state, loss)``, compiled once for all runs of the task."""
+    numbers = {**run.hyperparameters.optimizer, **dict(run.static_optimizer)}
     transform = TABLE["adamw"].build(run.schedule, **numbers)
 
     def step(params: Any, opt_state: Any, data: Any, seed: Any, k: Any) -> Any:
@@ -82,8 +93,8 @@ class PlainLoop:
         losses: the last loss of each.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._runs, self._step = runs[:IN_TURN], plain_step(runs[0])
+    def __init__(self, runs: Sequence[Run], task: Task) -> None:
+        self._runs, self._step = runs[:IN_TURN], plain_step(runs[0], task)
         self._data = jax.device_put(runs[0].task.load())
         numbers = {**runs[0].hyperparameters.optimizer, **dict(runs[0].static_optimizer)}
         init = TABLE["adamw"].build(runs[0].schedule, **numbers).init
@@ -130,14 +141,14 @@ class Lanes:
         self._done += STEPS
 
 
-def check_same(plain: PlainLoop, lanes: Lanes, name: str) -> None:
-    """That the lanes train what the plain loop does.
+def check_same(plain: PlainLoop, other: "PlainLoop | Lanes", name: str) -> None:
+    """That another candidate trains what the plain loop does.
 
     Raises:
         AssertionError: losses after as many steps are not the same up to what rounding makes of them.
     """
-    own, others = lanes.losses[:IN_TURN], plain.losses
-    assert np.allclose(own, others, rtol=2e-3), f"{name} must train the same runs, got losses {own} and {others}"
+    own, others = plain.losses, other.losses[:IN_TURN]
+    assert np.allclose(own, others, rtol=2e-3), f"{name} must train the same runs, got losses {others} for {own}"
 
 
 def torch_candidates(run: Run) -> dict[str, Candidate]:
@@ -169,9 +180,11 @@ def torch_candidates(run: Run) -> dict[str, Candidate]:
 def candidates(width: int) -> dict[str, Candidate]:
     """All ways to train the runs of a width, each called before."""
     runs = text_runs(width)
-    plain = PlainLoop(runs)
+    plain, flax = PlainLoop(runs, runs[0].task), PlainLoop(runs, in_flax(runs[0].task))
     plain()
-    found = {PLAIN: Candidate(plain, IN_TURN)}
+    flax()
+    check_same(plain, flax, FLAX)
+    found = {FLAX: Candidate(flax, IN_TURN), PLAIN: Candidate(plain, IN_TURN)}
     executors: Sequence[Executor] = ("map", "vmap", "devices")
     for executor in executors:
         lanes = Lanes(runs, executor)
@@ -183,7 +196,7 @@ def candidates(width: int) -> dict[str, Candidate]:
 
 
 def measured(width: int) -> list[list[str]]:
-    """One line a candidate: its time, and what the plain loop and PyTorch take over it."""
+    """One line a candidate: its time, and what the plain loops and PyTorch take over it."""
     found = candidates(width)
     seconds = interleaved({name: own.train for name, own in found.items()}, REPEATS.value)
     times = {name: found[name].milliseconds(values) for name, values in seconds.items()}
@@ -192,7 +205,7 @@ def measured(width: int) -> list[list[str]]:
     rows = []
     for name, own in times.items():
         row = [str(width), name, f"{statistics.median(own):.2f}"]
-        for other in (PLAIN, best):
+        for other in (PLAIN, FLAX, best):
             median, low, high = ratios(times[other], own) if other else (float("nan"),) * 3
             row.append(f"{median:.2f} ({low:.2f}-{high:.2f})" if other else "-")
         rows.append(row)
@@ -204,7 +217,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     use_host_devices()
     rows = [row for width in WIDTHS.value for row in measured(int(width))]
-    columns = ("width", "trained by", "ms per lane and step", "plain loop over it", "PyTorch (better eager) over it")
+    others = ("plain loop over it", "that of flax's layers over it", "PyTorch (better eager) over it")
+    columns = ("width", "trained by", "ms per lane and step", *others)
     title = (
         f"{LANES} lanes, batch {BATCH_SIZE} x 64, {REPEATS.value} interleaved repeats: medians, and ranges of ratios"
     )
