@@ -11,6 +11,11 @@ bytes as operations read and write them, most of which caches hold.
 The roofline is the time that the step's products take at the rate of the core's best product, or that AdamW takes for
 the least that it can move, 28 bytes a parameter, at the bandwidth of a pass over as many bytes as parameters, gradients
 and moments have; whichever is longer. Two cores that each train a lane have half of it a lane.
+
+What a step is above the roofline is, at small widths, many small operations that move little at far below the caches'
+bandwidth: norms, the softmax, GELU. At large widths it is the gradients of kernels, which XLA on a CPU does not give to
+its fast products; that of a kernel with more inputs than outputs, the feed-forward layer's second, is computed at a
+third of their rate. Batches, embedding, AdamW and the loop are little at any width.
 """
 
 import dataclasses
