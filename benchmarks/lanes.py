@@ -40,7 +40,9 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "interleaved repeats")
 WIDTHS = flags.DEFINE_list("widths", ["32", "64", "128", "256"], "widths of the model")
 COMPILED = flags.DEFINE_bool("compiled", False, "PyTorch's compiled model too, which takes minutes to compile")
 
-STEPS = 20
+STEPS, FEW_STEPS, LARGE = 20, 10, 128
+"""Steps of a call, and at this width or above, where they take long."""
+
 IN_TURN = 2
 """Runs that are trained for the time of all, where one is trained after the other."""
 
@@ -52,16 +54,16 @@ class Candidate:
     """A way to train the runs.
 
     Attributes:
-        train: trains ``STEPS`` further steps of some runs.
-        runs: of so many.
+        train: trains some further steps of some runs.
+        lane_steps: how many, all runs together.
     """
 
     train: Callable[[], None]
-    runs: int
+    lane_steps: int
 
     def milliseconds(self, seconds: Sequence[float]) -> list[float]:
         """Per lane and step."""
-        return [1000 * s / (self.runs * STEPS) for s in seconds]
+        return [1000 * s / self.lane_steps for s in seconds]
 
 
 def in_flax(task: Task) -> Task:
@@ -93,7 +95,7 @@ class PlainLoop:
         losses: the last loss of each.
     """
 
-    def __init__(self, runs: Sequence[Run], task: Task) -> None:
+    def __init__(self, runs: Sequence[Run], task: Task, steps: int) -> None:
         self._runs, self._step = runs[:IN_TURN], plain_step(runs[0], task)
         self._data = jax.device_put(runs[0].task.load())
         numbers = {**runs[0].hyperparameters.optimizer, **dict(runs[0].static_optimizer)}
@@ -101,18 +103,18 @@ class PlainLoop:
         params = [run.task.init(stream_key(run.config.seed, INIT_STREAM)) for run in self._runs]
         self.held = [(own, init(own)) for own in params]
         self.losses = [float("nan")] * len(self._runs)
-        self._done = 0
+        self._done, self._steps = 0, steps
 
     def __call__(self) -> None:
-        """Trains ``STEPS`` further steps of each run."""
+        """Trains some further steps of each run."""
         for i, run in enumerate(self._runs):
             params, opt_state = self.held[i]
             loss = jnp.float32(jnp.nan)
-            for k in range(self._done, self._done + STEPS):
+            for k in range(self._done, self._done + self._steps):
                 params, opt_state, loss = self._step(params, opt_state, self._data, run.config.seed, k)
             self.held[i] = jax.block_until_ready((params, opt_state))
             self.losses[i] = float(loss)
-        self._done += STEPS
+        self._done += self._steps
 
 
 class Lanes:
@@ -122,23 +124,24 @@ class Lanes:
         losses: of every lane at the last step that was kept.
     """
 
-    def __init__(self, runs: Sequence[Run], executor: Executor) -> None:
+    def __init__(self, runs: Sequence[Run], executor: Executor, steps: int) -> None:
         transform_of = functools.partial(make_transform, runs[0])
         stacked = stack([run.hyperparameters for run in runs])
         layout = layout_of(executor, len(runs))
         self._program = spread(make_program(transform_of), layout)
         self._hparams, self._data = layout.hparams(stacked), layout.data(runs[0].task.load())
         self._lanes = layout.empty(abstract_lanes(stacked, transform_of))
-        self._done, self._every = 0, runs[0].config.record_every
+        self._done, self._steps, self._every = 0, steps, runs[0].config.record_every
         self.losses = np.full(len(runs), np.nan)
 
     def __call__(self) -> None:
-        """Trains ``STEPS`` further steps of every lane."""
-        kept = [k for k in range(self._done, self._done + STEPS) if (k + 1) % self._every == 0]
-        window = make_window(self._done, self._done + STEPS, record_at=kept, fresh=not self._done)
+        """Trains some further steps of every lane."""
+        stop = self._done + self._steps
+        kept = [k for k in range(self._done, stop) if (k + 1) % self._every == 0]
+        window = make_window(self._done, stop, record_at=kept, fresh=not self._done)
         self._lanes, rows = jax.block_until_ready(self._program(self._lanes, self._hparams, self._data, window))
         self.losses = np.asarray(rows.train["loss"])[:, len(kept) - 1]
-        self._done += STEPS
+        self._done = stop
 
 
 def check_same(plain: PlainLoop, other: "PlainLoop | Lanes", name: str) -> None:
@@ -151,7 +154,7 @@ def check_same(plain: PlainLoop, other: "PlainLoop | Lanes", name: str) -> None:
     assert np.allclose(own, others, rtol=2e-3), f"{name} must train the same runs, got losses {others} for {own}"
 
 
-def torch_candidates(run: Run) -> dict[str, Candidate]:
+def torch_candidates(run: Run, steps: int) -> dict[str, Candidate]:
     """PyTorch's loop on one thread and on all, or nothing."""
     params = run.task.init(stream_key(0, INIT_STREAM))
     data = run.task.load()
@@ -173,26 +176,26 @@ def torch_candidates(run: Run) -> dict[str, Candidate]:
                 loop.compile()
                 kind = "compiled, fused AdamW"
             name = f"{loop.name}, {kind}, {threads} thread{'s' * (threads > 1)}"
-            found[name] = Candidate(calls(loop, STEPS * IN_TURN, threads), IN_TURN)
+            found[name] = Candidate(calls(loop, steps * IN_TURN, threads), steps * IN_TURN)
     return found
 
 
 def candidates(width: int) -> dict[str, Candidate]:
     """All ways to train the runs of a width, each called before."""
-    runs = text_runs(width)
-    plain, flax = PlainLoop(runs, runs[0].task), PlainLoop(runs, in_flax(runs[0].task))
+    runs, steps = text_runs(width), FEW_STEPS if width >= LARGE else STEPS
+    plain, flax = (PlainLoop(runs, task, steps) for task in (runs[0].task, in_flax(runs[0].task)))
     plain()
     flax()
     check_same(plain, flax, FLAX)
-    found = {FLAX: Candidate(flax, IN_TURN), PLAIN: Candidate(plain, IN_TURN)}
+    found = {FLAX: Candidate(flax, steps * IN_TURN), PLAIN: Candidate(plain, steps * IN_TURN)}
     executors: Sequence[Executor] = ("map", "vmap", "devices")
     for executor in executors:
-        lanes = Lanes(runs, executor)
+        lanes = Lanes(runs, executor, steps)
         lanes()
         check_same(plain, lanes, executor)
         name = f"{executor}, {len(jax.devices())} host devices" if executor == "devices" else executor
-        found[name] = Candidate(lanes, LANES)
-    return found | torch_candidates(runs[0])
+        found[name] = Candidate(lanes, steps * LANES)
+    return found | torch_candidates(runs[0], steps)
 
 
 def measured(width: int) -> list[list[str]]:
