@@ -144,6 +144,54 @@ def step_rows() -> Iterator[dict[str, Any]]:
     yield row("sum for mean", 8, wrongly, own=unclipped)
 
 
+def curved(hparams: Any) -> optax.GradientTransformation:
+    """Differentiates the loss of the batch itself, twice at every update."""
+    return optax.contrib.sophia(hparams["learning_rate"] / 100, update_interval=1)
+
+
+def differentiated_rows() -> Iterator[dict[str, Any]]:
+    """One row a way on 4 devices, of a transform that differentiates the loss: how far from one device."""
+    own, mesh = make_train_step(loss, curved), devices.make_mesh(1, 4)
+    expected, plain = trained(jax.jit(own), own)
+    ways = {"pmap": devices.data_parallel(own, jax.devices()[:4]), "shard": devices.shard(own, mesh, 3)}
+    for path, step in ways.items():
+        state, found = trained(step, own)
+        yield {
+            "path": path,
+            "loss": apart(plain, found),
+            "params": apart(jax.device_get(expected.params), jax.device_get(state.params)),
+            "replicas": max(
+                apart(leaf.addressable_shards[0].data, np.asarray(shard.data))
+                for leaf in jax.tree.leaves(state.params)
+                for shard in leaf.addressable_shards
+                if leaf.sharding.is_fully_replicated
+            )
+            if path == "pmap"
+            else 0.0,
+        }
+
+
+def called_otherwise() -> dict[str, float]:
+    """Losses of two updates: in a loop, within another compiled function, and of a state that went another way."""
+    mesh = devices.make_mesh(1, 4)
+    sharded, parallel = devices.shard(STEP, mesh, 3), devices.data_parallel(STEP, jax.devices()[:2])
+
+    @jax.jit
+    def both(state: Any, first: Any, second: Any) -> Any:
+        return sharded(sharded(state, first, RATE)[0], second, RATE)[1]["loss"]
+
+    def after(first: Callable[..., Any], second: Callable[..., Any]) -> float:
+        return float(second(first(begin(), batch(0), RATE)[0], batch(1), RATE)[1]["loss"])
+
+    plainly = jax.jit(STEP)
+    return {
+        "alone": after(plainly, plainly),
+        "in jit": float(both(begin(), batch(0), batch(1))),
+        "shard, pmap": after(sharded, parallel),
+        "pmap, shard": after(parallel, sharded),
+    }
+
+
 def layouts() -> Iterator[tuple[str, lanes.Layout]]:
     """Lanes on devices, alone and with batches that are shared."""
     for count in COUNTS[1:]:
@@ -286,6 +334,8 @@ def everything() -> dict[str, Any]:
     """All that the tests assert on."""
     return {
         "steps": list(step_rows()),
+        "differentiated": list(differentiated_rows()),
+        "called": called_otherwise(),
         "lanes": list(lane_rows()),
         "restored": list(restored_rows()),
         "donated": donated(),
