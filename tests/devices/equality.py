@@ -151,7 +151,7 @@ def differentiated_rows() -> Iterator[dict[str, Any]]:
         return jnp.mean(jnp.square(jnp.tanh(inputs @ params) - 0.5)), {}
 
     def curved(hparams: Any) -> optax.GradientTransformation:
-        return optax.contrib.sophia(hparams["learning_rate"] / 100, update_interval=2)
+        return optax.contrib.sophia(hparams["learning_rate"] / 100, gamma=10.0, update_interval=2)
 
     def last(step: Callable[..., Any]) -> Any:
         state = init_state(jnp.linspace(-1.0, 1.0, 8), curved(RATE), jax.random.key(1))
