@@ -19,6 +19,8 @@ from lrstudy.study.grid import parse_values, read_list
 from lrstudy.study.part import Axis, Part, axis
 
 CONFIG, SWEEP = "config.", "sweep."
+MODULE = "lrstudy configuration"
+"""Where absl lists the flags of leaves."""
 _MOST_NEAR = 3
 
 
@@ -202,7 +204,7 @@ def _default_text(part: Part, path: str, leaf: Argument) -> str:
 
 def _define(values: flags.FlagValues, name: str, parser: flags.ArgumentParser, default: str) -> None:
     text = f"{parser.syntactic_help}{default}"
-    flags.DEFINE(parser, name, None, text, values, module_name="lrstudy configuration")
+    flags.DEFINE(parser, name, None, text, values, module_name=MODULE)
 
 
 def _given(values: flags.FlagValues, prefix: str, experiment: Experiment, part: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -84,7 +85,7 @@ def _outcome(act: Callable[[], int]) -> int:
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:
-        return STOPPED  # before or after training, where nothing needs saving
+        leave(STOPPED)  # before or after training, where nothing needs saving
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except (RuntimeError, ValueError) as error:  # what a collective raises whose peer is gone
@@ -92,6 +93,10 @@ def _outcome(act: Callable[[], int]) -> int:
             raise
         reason = str(error).strip().splitlines()[0]
         print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
+    except Exception:
+        if not trains_with_others():
+            raise
+        traceback.print_exc()  # an ordinary end would wait for the others, and they wait for this one
     return leave(RUN_FAILED)
 
 
@@ -196,6 +201,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
     from lrstudy.training.processes import agreed, process, together
 
     use_compilation_cache()
+    workdir.check_shared()
     settings = _settings()
     failures, trained_on = (launched.failures, launched.devices or None) if launched else ({}, None)
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)

@@ -5,15 +5,20 @@ All of it must be said before JAX starts, which it does when it is first asked f
 
 import contextlib
 import io
+import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from absl import flags
 
+from lrstudy.study.command import MODULE
 from lrstudy.study.errors import ConfigError
 
+_OWN = ("workdir", "host_devices", "coordinator", "num_processes", "process_id", "heartbeat_seconds")
+"""Flags that processes which train together may give otherwise: names of one place, and where each is."""
 _TOLD = ("JAX_NUM_CPU_DEVICES", "xla_force_host_platform_device_count")
 
 
@@ -36,12 +41,13 @@ def start(values: flags.FlagValues) -> None:
     """Does what the flags say.
 
     Raises:
-        ConfigError: they contradict each other, or JAX has been started already.
+        ConfigError: they contradict each other or those of the other processes, or JAX has been started already.
     """
     joined = _joined(values)
     use_host_devices(values.host_devices)
     if joined:
         _join(values.coordinator, joined)
+        _check_alike(values)
 
 
 def use_host_devices(count: int | None = None) -> None:
@@ -102,13 +108,39 @@ def _join(address: str, joined: Mapping[str, Any]) -> None:
     """
     import jax
 
+    # Python's own handler would wait until they are there; nothing needs saving.
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         jax.distributed.initialize(**joined)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"coordinator {address} could not be joined: {reason}") from error
+    finally:
+        signal.signal(signal.SIGINT, previous)
     if jax.process_index():
         sys.stdout = io.StringIO()  # what all would print, the first prints
+
+
+def _check_alike(values: flags.FlagValues) -> None:
+    """Refuses what one process is told and another is not: each would wait for steps that the others do not make.
+
+    Raises:
+        ConfigError: flags or versions differ, on every process.
+    """
+    from lrstudy.study.machine import versions
+    from lrstudy.training.processes import any_process, told
+
+    # Libraries define further ones where they are imported.
+    modules = values.flags_by_module_dict()
+    own = [flag for module in (sys.argv[0], MODULE) for flag in modules.get(module, ()) if flag.name not in _OWN]
+    mine = {f"--{flag.name}": repr(flag.value) for flag in own if flag.value is not None}
+    mine |= {f"version of {name}": version for name, version in versions().items()}
+    first = json.loads(told(json.dumps(mine)))
+    differing = sorted(name for name in mine.keys() | first.keys() if mine.get(name) != first.get(name))
+    if any_process(bool(differing)):
+        found = [f"{name} is {mine.get(name)} here and {first.get(name)} in process 0" for name in differing[:1]]
+        found = found or ["another process says how its own differs"]
+        raise ConfigError(f"processes that train together must be given the same command: {found[0]}")
 
 
 def trains_with_others() -> bool:

@@ -7,6 +7,7 @@ import fcntl
 import fnmatch
 import json
 import os
+import secrets
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from lrstudy.study.collecting import uncollected
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.training.processes import process
+from lrstudy.training.processes import any_process, process, together, told
 
 T = TypeVar("T")
 TEMPORARY = ".writing-"
@@ -113,6 +114,25 @@ class Workdir:
         parent = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise ConfigError(f"workdir must be a folder that can be written, got '{self.root}'")
+
+    def check_shared(self) -> None:
+        """Refuses folders that only look like one to processes that train together, such as each host's own.
+
+        Raises:
+            ConfigError: a process does not see what the first writes, on all of them.
+        """
+        if process().count == 1:
+            return
+        # A new name every time, which no host remembers as missing.
+        path = self.root / f"{TEMPORARY}{told(secrets.token_hex(8))}"
+        if process().leads:
+            path.touch()
+        together("the folder is marked")
+        unseen = any_process(not path.exists())
+        if process().leads:
+            path.unlink()
+        if unseen:
+            raise ConfigError(f"workdir must be one folder that all processes see, got '{self.root}'")
 
     @contextlib.contextmanager
     def locked(self, shard: tuple[int, int] = (1, 1)) -> Iterator[None]:

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from lrstudy.training.processes import agreed, any_process, process, together
+from lrstudy.training.processes import agreed, any_process, process
 
 MANIFEST = "manifest.json"
 META = "meta.json"
@@ -30,6 +30,7 @@ NEWEST_KEPT = 2
 _STEP = re.compile("0|[1-9][0-9]*")  # as `save` writes it: no leading zero, no other script's digits
 _SAVING = "saving-"
 _DAMAGED = "damaged-"
+_FAILURES = (OSError, ValueError, RuntimeError)
 
 
 class CheckpointError(OSError):
@@ -84,22 +85,47 @@ def save(folder: Path, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: it could not be written (a full disk, say); earlier steps are untouched.
     """
-    place, error = folder / f"{_SAVING}{step}", None
-    try:
+    place = folder / f"{_SAVING}{step}"
+    with _told_to_all(step):
         if process().leads:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-        together(f"save {place}")
+    try:
         _write(place / STATE, tree)
-        if process().leads:
-            _commit(place, folder / str(step), {**meta, STEP: step, ARRAYS: _arrays(tree)})
-    except (OSError, ValueError, RuntimeError) as found:
-        error = found
+    except _FAILURES as error:
+        # The others may wait for this process inside orbax, so it leaves them without a word: they see that it is gone.
         if process().leads:
             shutil.rmtree(place, ignore_errors=True)
+        if process().count > 1 and isinstance(error, jax.errors.JaxRuntimeError):
+            raise  # a collective whose peer is gone
+        raise _unwritten(step, _reason(error)) from error
+    with _told_to_all(step):
+        try:
+            if process().leads:
+                _commit(place, folder / str(step), {**meta, STEP: step, ARRAYS: _arrays(tree)})
+        except _FAILURES:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _told_to_all(step: int) -> Iterator[None]:
+    """What fails on one process ends the save on all; each waits here for the others.
+
+    Raises:
+        CheckpointError: it failed on any.
+    """
+    error = None
+    try:
+        yield
+    except _FAILURES as found:
+        error = found
     if any_process(error is not None):
-        reason = _reason(error) if error else "another process failed"
-        raise CheckpointError(f"step {step}: the checkpoint could not be written: {reason}") from error
+        raise _unwritten(step, _reason(error) if error else "another process failed") from error
+
+
+def _unwritten(step: int, reason: str) -> CheckpointError:
+    return CheckpointError(f"step {step}: the checkpoint could not be written: {reason}")
 
 
 def _write(path: Path, tree: Any) -> None:

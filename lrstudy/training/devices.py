@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from lrstudy.training.parts import Means, OverParts, Sharing, averaged, check_splits, split
+from lrstudy.training.parts import Means, OverParts, Sharing, averaged, averaged_loss, check_splits, split
 from lrstudy.training.processes import place
 from lrstudy.training.state import TrainState
 from lrstudy.training.step import Metrics, Step
@@ -56,12 +57,13 @@ def data_parallel(step: Step, devices: Sequence[Any] | None = None) -> Callable[
         ``(state, batch, hparams) -> (state, metrics)``. It raises ``ValueError`` where the batch's first axis is no
         multiple of the devices.
     """
-    count = len(jax.local_devices() if devices is None else devices)
-    shared = _step_of(step).shared(Sharing(averaged(DATA), averaged(DATA)))
+    own = jax.local_devices() if devices is None else list(devices)
+    everywhere = NamedSharding(Mesh(np.asarray(own), (DATA,)), P())  # as the step gives it back: it compiles once
+    shared = _step_of(step).shared(Sharing(averaged(DATA), averaged_loss(DATA)))
     mapped = jax.pmap(shared, axis_name=DATA, in_axes=(None, 0, None), out_axes=None, devices=devices, donate_argnums=0)
 
     def parallel(state: TrainState, batch: Any, hparams: Any) -> tuple[TrainState, Metrics]:
-        return mapped(state, split(batch, count, "devices"), hparams)
+        return mapped(place(state, everywhere), split(batch, len(own), "devices"), hparams)
 
     return parallel
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import linear_call
 
 from lrstudy.tasks import Task
 
@@ -80,6 +82,27 @@ def averaged(axis_name: str) -> OverParts:
     return over
 
 
+def averaged_loss(axis_name: str) -> OverParts:
+    """``averaged`` for means that are differentiated by the parameters.
+
+    The derivative of ``pmean`` alone would be that of a device's own part: such an axis takes parameters that all hold
+    for different numbers, and with different derivatives they would become just that.
+    """
+
+    def same(residual: Any, tree: Any) -> Any:
+        del residual
+        return tree
+
+    def mean(residual: Any, tree: Any) -> Any:
+        del residual
+        return jax.lax.pmean(tree, axis_name)
+
+    def over(means: Means) -> Means:
+        return averaged(axis_name)(lambda params, *rest: means(linear_call(same, mean, (), params), *rest))
+
+    return over
+
+
 def split(batch: Any, count: int, what: str) -> Any:
     """A batch in equal parts: every array's first axis becomes two, the parts and the examples of each.
 
@@ -106,7 +129,8 @@ def check_splits(batch: Any, count: int, what: str) -> None:
     Raises:
         ValueError: its arrays differ in their first axis, or that is no multiple of ``count``.
     """
-    sizes = {leaf.shape[0] if leaf.shape else None for leaf in jax.tree.leaves(batch)}
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    sizes = {shape[0] if shape else None for shape in shapes}
     if len(sizes) != 1 or None in sizes:
         raise ValueError(f"a batch in parts must have one first axis, that of its examples, got sizes {_shown(sizes)}")
     size = sizes.pop() or 0

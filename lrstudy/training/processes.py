@@ -9,15 +9,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """Arrays, of this process or of the host, where a sharding says; those that are there already stay.
 
-    Of a sharding over several processes each moves its own share; all must hold the same values.
+    Of a sharding over several processes each moves its own share; all must hold the same values. Inside ``jax.jit`` it
+    is what the partitioner is told.
     """
 
     def one(leaf: Any) -> Any:
+        if isinstance(leaf, Tracer):
+            return jax.lax.with_sharding_constraint(leaf, sharding)
         if isinstance(leaf, jax.Array) and (leaf.sharding == sharding or not leaf.is_fully_addressable):
             return leaf
         if sharding.is_fully_addressable:
@@ -69,6 +73,14 @@ def agreed(value: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return jax.device_get(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def told(text: str) -> str:
+    """The leading process's text; alone, what it is."""
+    data = text.encode()
+    size = int(agreed(len(data)))
+    # Of one shape on all.
+    return bytes(agreed(np.frombuffer(data[:size].ljust(size, b"\0"), np.uint8))).decode()
 
 
 def any_process(flag: bool) -> bool:

@@ -144,6 +144,58 @@ def step_rows() -> Iterator[dict[str, Any]]:
     yield row("sum for mean", 8, wrongly, own=unclipped)
 
 
+def differentiated_rows() -> Iterator[dict[str, Any]]:
+    """One row a way on 4 devices, of a transform that differentiates the loss itself: how far from one device."""
+
+    def bent(params: Any, inputs: Any) -> Any:
+        return jnp.mean(jnp.square(jnp.tanh(inputs @ params) - 0.5)), {}
+
+    def curved(hparams: Any) -> optax.GradientTransformation:
+        return optax.contrib.sophia(hparams["learning_rate"] / 100, gamma=10.0, update_interval=2)
+
+    def last(step: Callable[..., Any]) -> Any:
+        state = init_state(jnp.linspace(-1.0, 1.0, 8), curved(RATE), jax.random.key(1))
+        for k in range(STEPS):
+            state, _ = step(state, jax.random.normal(jax.random.key(k), (BATCH, 8)), RATE)
+        return state.params
+
+    own = make_train_step(bent, curved)
+    expected = last(jax.jit(own))
+    ways = {
+        "pmap": devices.data_parallel(own, jax.devices()[:4]),
+        "shard": devices.shard(own, devices.make_mesh(1, 4), 2),
+    }
+    for path, step in ways.items():
+        params = last(step)
+        copies = [np.asarray(shard.data) for shard in params.addressable_shards]
+        yield {
+            "path": path,
+            "params": apart(expected, jax.device_get(params)),
+            "copies": max(apart(copies[0], copy) for copy in copies),
+        }
+
+
+def called_otherwise() -> dict[str, float]:
+    """Losses of two updates: in a loop, within another compiled function, and of a state that went another way."""
+    mesh = devices.make_mesh(1, 4)
+    sharded, parallel = devices.shard(STEP, mesh, 3), devices.data_parallel(STEP, jax.devices()[:2])
+
+    @jax.jit
+    def both(state: Any, first: Any, second: Any) -> Any:
+        return sharded(sharded(state, first, RATE)[0], second, RATE)[1]["loss"]
+
+    def after(first: Callable[..., Any], second: Callable[..., Any]) -> float:
+        return float(second(first(begin(), batch(0), RATE)[0], batch(1), RATE)[1]["loss"])
+
+    plainly = jax.jit(STEP)
+    return {
+        "alone": after(plainly, plainly),
+        "in jit": float(both(begin(), batch(0), batch(1))),
+        "shard, pmap": after(sharded, parallel),
+        "pmap, shard": after(parallel, sharded),
+    }
+
+
 def layouts() -> Iterator[tuple[str, lanes.Layout]]:
     """Lanes on devices, alone and with batches that are shared."""
     for count in COUNTS[1:]:
@@ -286,6 +338,8 @@ def everything() -> dict[str, Any]:
     """All that the tests assert on."""
     return {
         "steps": list(step_rows()),
+        "differentiated": list(differentiated_rows()),
+        "called": called_otherwise(),
         "lanes": list(lane_rows()),
         "restored": list(restored_rows()),
         "donated": donated(),

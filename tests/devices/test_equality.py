@@ -44,6 +44,18 @@ def test_a_sum_in_place_of_the_mean_is_caught(found):
     assert wrong["loss"] > 1000 * EQUAL
 
 
+def test_a_loss_that_the_optimizer_differentiates_is_that_of_the_whole_batch(found):
+    assert [row["path"] for row in found["differentiated"]] == ["pmap", "shard"]
+    for row in found["differentiated"]:
+        assert row["params"] < EQUAL, row
+        assert row["copies"] == 0, row
+
+
+def test_a_step_is_part_of_other_programs_and_takes_any_state(found):
+    for way, loss in found["called"].items():
+        assert abs(loss - found["called"]["alone"]) < EQUAL, way
+
+
 def test_bytes_of_a_device_fall_as_the_stage_says(right):
     whole = next(row for row in right if row["path"] == "pmap")
     for row in right:

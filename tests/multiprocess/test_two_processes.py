@@ -37,8 +37,8 @@ def free_port():
         return own.getsockname()[1]
 
 
-def start(workdir, *flags):
-    line = [sys.executable, "-W", "error", "-m", "experiments.sweep", f"--workdir={workdir}", *STUDY, *flags]
+def start(workdir, *flags, begin=("-m", "experiments.sweep")):
+    line = [sys.executable, "-W", "error", *begin, f"--workdir={workdir}", *STUDY, *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(line, cwd=ROOT, text=True, **pipes)
 
@@ -126,6 +126,66 @@ def test_a_signal_to_one_stops_both_after_saving_and_one_process_goes_on(undistu
     # What two processes saved, one process on as many devices goes on from.
     assert ended([start(tmp_path, "--host_devices=4")])[0][0] == 0
     pd.testing.assert_frame_equal(rows(tmp_path), rows(undisturbed), check_exact=True)
+
+
+def one_apart(workdir, *, first=(), second=(), other=None, begin=("-m", "experiments.sweep")):
+    """Two processes of which one is told, or does, something else; nothing that JAX itself says."""
+    port = free_port()
+    shared = [f"--coordinator=localhost:{port}", "--num_processes=2", f"--heartbeat_seconds={HEARTBEAT}"]
+    shared.append("--host_devices=2")
+    one = start(workdir, *shared, "--process_id=0", *first)
+    two = start(other or workdir, *shared, "--process_id=1", *second, begin=begin)
+    found = ended([one, two])
+    return [code for code, *_ in found], [[line for line in err.splitlines() if "error: " in line] for *_, err in found]
+
+
+def test_processes_that_are_told_different_things_say_which_at_once(tmp_path):
+    codes, ((first,), (second,)) = one_apart(tmp_path / "new", first=["--checkpoint_steps=100"])
+    assert codes == [2, 2]
+    start = "error: processes that train together must be given the same command: "
+    assert first == f"{start}another process says how its own differs"
+    assert second == f"{start}--checkpoint_steps is 200 here and 100 in process 0"
+    assert not (tmp_path / "new").exists()
+
+
+def test_folders_of_each_host_are_not_one(tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    codes, errors = one_apart(ours, other=theirs)
+    assert codes == [2, 2]
+    rule = "error: workdir must be one folder that all processes see, got "
+    assert errors == [[f"{rule}'{ours}'"], [f"{rule}'{theirs}'"]]
+    assert not [path.name for path in ours.iterdir() if path.name.startswith(".")]
+
+
+FULL = """
+import errno, runpy
+from lrstudy.training import checkpoint
+
+def full(path, tree):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+checkpoint._write = full
+runpy.run_module("experiments.sweep", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_disk_that_is_full_for_one_process_ends_both_and_is_named(tmp_path):
+    codes, (_, second) = one_apart(tmp_path, begin=("-c", FULL))
+    assert codes[1] == 1
+    assert codes[0] != 0
+    assert second == ["error: step 200: the checkpoint could not be written: No space left on device"]
+    assert newest(tmp_path) == 0
+
+
+def test_who_waits_for_the_others_can_be_interrupted(tmp_path):
+    place = [f"--coordinator=localhost:{free_port()}", "--num_processes=2", "--process_id=0"]
+    process = start(tmp_path, *place)
+    time.sleep(20)  # nothing says when it begins to wait
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == -signal.SIGINT
 
 
 def test_a_wrong_flag_is_one_line(tmp_path):
