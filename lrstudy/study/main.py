@@ -230,9 +230,14 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
             print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
             return RUN_FAILED if launch.failures else OK
         header = header_of(experiment, command, nested(plan), trained_on)
-        write_json(workdir.config, header)
-        code = _conclude(experiment, workdir, header) if process().leads else OK
-        write_json(workdir.plan, {**plan.to_json(), "concluded": True})
+        code = OK
+        if process().leads:
+            with workdir.concluding():
+                # Shares that end at once each wrote a table without the end of the other, in whichever order.
+                launch.write_runs()
+                write_json(workdir.config, header)
+                code = _conclude(experiment, workdir, header)
+                write_json(workdir.plan, {**plan.to_json(), "concluded": True})
         code = int(agreed(code))
     return RUN_FAILED if launch.failures else code
 

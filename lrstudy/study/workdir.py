@@ -162,6 +162,16 @@ class Workdir:
             yield
 
     @contextlib.contextmanager
+    def concluding(self) -> Iterator[None]:
+        """Waits until no other share concludes the study, and holds it for this one."""
+        descriptor = os.open(self.root / "concluding", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
     def _joined(self, shares: Mapping[Path, str], beside: str) -> Iterator[None]:
         """Holds shares of the folder; beside them only locks may be held whose paths match a pattern."""
         with contextlib.ExitStack() as stack:
