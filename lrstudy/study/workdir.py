@@ -235,6 +235,15 @@ def _granted(descriptor: int, mode: int) -> bool:
     return True
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file's lock alone."""
+    try:
+        with path.open("rb") as file:
+            return not _granted(file.fileno(), fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
 def _shares(root: Path) -> list[Path]:
     return [*sorted(root.glob("lock-*")), *sorted(root.glob("launch/lock-*"))]
 
