@@ -152,7 +152,8 @@ class _Watch:
                 continue
             if known and not left and not self._states:
                 return not self.errors and not self.cancelled
-            self._say(launch, missing)
+            if known:  # else the launcher's silence has been said, once in a while
+                self._say(launch, missing)
             self._sleep(wait)
             wait = min(wait * _GROWTH, self._launcher.seconds)
 
