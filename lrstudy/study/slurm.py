@@ -56,6 +56,7 @@ class Slurm:
         except ValueError as error:
             raise ConfigError(f"launcher_args must be arguments of sbatch, got {arguments!r}: {error}") from error
         self._workdir, self._command = workdir, command
+        self._jobs: dict[str, str] = {}  # by the tokens of a launch that was killed before it knew them
         self.at_most: int | None = min(jobs or MOST_TASKS, MOST_TASKS)
 
     def submit(self, handout: Handout) -> Handout:
@@ -110,6 +111,8 @@ class Slurm:
         for line in answer.splitlines():
             job, index, state, reason, token = (line.strip().split("|", 4) + [""] * 4)[:5]
             for handout in handouts:
+                if token == handout.token:
+                    self._jobs[token] = job
                 if state not in _OVER and (token == handout.token or job == handout.job):
                     why = "" if reason == "None" else f" ({reason})"
                     found[f"{handout.number}.{index}"] = kinds.get(state, WAITS + why)
@@ -117,11 +120,14 @@ class Slurm:
 
     def log(self, name: str, handout: Handout) -> Path:
         """The file that a task writes to."""
-        return self._workdir.launched / f"{handout.job}_{name.partition('.')[2]}.log"
+        return self._workdir.launched / f"{self._job_of(handout)}_{name.partition('.')[2]}.log"
+
+    def _job_of(self, handout: Handout) -> str | None:
+        return handout.job or self._jobs.get(handout.token)
 
     def leave(self, handouts: Sequence[Handout]) -> str:
         """Leaves the jobs in the queue."""
-        jobs = " ".join(handout.job for handout in handouts if handout.job)
+        jobs = " ".join(filter(None, map(self._job_of, handouts)))
         return f"the jobs go on, and the same command waits for them again; to end them: scancel {jobs}" if jobs else ""
 
 

@@ -84,6 +84,8 @@ def test_the_queue_says_what_is_still_to_end(programs, tmp_path):
         "5.0": f"{WAITS} (BeginTime)",
         "5.1": CANCELLED,
     }
+    assert own.log("3.0", OWN).name == "17_0.log"
+    assert own.leave([OWN, other]).endswith("scancel 17 18")
     assert f"--user={os.getuid()}" in (tmp_path / "squeue.given").read_text()
     programs("squeue", code=1, complaint="slurm_load_jobs error: Unable to contact slurm controller")
     with pytest.raises(Unreachable, match=r"squeue: slurm_load_jobs error: Unable to contact"):
