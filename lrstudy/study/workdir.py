@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from lrstudy.training.processes import process
 
 T = TypeVar("T")
 TEMPORARY = ".writing-"
+_LOOKS, _LOOK_SECONDS = 20, 0.05
 
 
 class JsonFolder:
@@ -254,7 +256,12 @@ def _holder(path: Path) -> str:
         with share.open("r") as file:
             if not _granted(file.fileno(), fcntl.LOCK_SH):
                 return file.readline().strip()
-    return path.read_text(errors="replace").partition("\n")[0] or "another process"
+    for _ in range(_LOOKS):
+        name = path.read_text(errors="replace").partition("\n")[0]
+        if name:
+            return name
+        time.sleep(_LOOK_SECONDS)  # it holds the lock and is about to write its name
+    return "another process"
 
 
 @contextlib.contextmanager
