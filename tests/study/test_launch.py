@@ -9,6 +9,7 @@ import pytest
 
 from lrstudy.study import launch as launch_lib
 from lrstudy.study import records as records_lib
+from lrstudy.study import slurm
 from lrstudy.study.choices import choice
 from lrstudy.study.derived import Derived, plan_ready
 from lrstudy.study.errors import StudyError
@@ -21,7 +22,7 @@ from lrstudy.study.probes import Probe
 from lrstudy.study.run import Launch
 from lrstudy.study.store import GroupStore, Outcome, finished_runs
 from lrstudy.study.task import run_task
-from lrstudy.study.trainer import Settings
+from lrstudy.study.trainer import PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from tests.study.staged import EXPERIMENT, best_peak
 from tests.study.studies import BASE
@@ -302,3 +303,24 @@ def test_a_task_leaves_word_of_what_stands_in_its_way(tmp_path):
     assert [ended(study.workdir, name).code for name in ("0.0", "0.1")] == [RUN_FAILED, RUN_FAILED]
     with pytest.raises(StudyError, match=r"launch\.json has no task 0\.2"):
         run_task("0.2", study.workdir, study.of)
+
+
+@pytest.mark.parametrize(("made", "requeued"), [((), []), (("50",), [True])])
+def test_a_task_whose_time_is_up_goes_back_into_the_queue_if_it_got_on(tmp_path, monkeypatch, capsys, made, requeued):
+    """One that starts too slowly for its limit would else take the machine again and again."""
+    study, calls = Study(tmp_path), []
+    group = study.planned({}).plan.groups[0]
+    GroupStore(study.workdir, group).begin()
+    record(study.workdir, Handout(0, "slurm", ("",), ((group.group_id,),), "token"))
+
+    def run(launch, stop):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for step in made:
+            (study.workdir.checkpoints / group.group_id / step).mkdir(parents=True)
+        raise PreemptedError
+
+    monkeypatch.setattr(Launch, "run", run)
+    monkeypatch.setattr(slurm, "requeue", lambda: calls.append(True))
+    assert run_task("0.0", study.workdir, study.of) == STOPPED
+    assert calls == requeued
+    assert ("nothing was trained since the start" in capsys.readouterr().err) == (not requeued)

@@ -83,7 +83,7 @@ def test_a_process_that_has_not_yet_written_its_name_is_named(tmp_path, monkeypa
     monkeypatch.setattr(time, "sleep", nap)
     with (tmp_path / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(StudyError, match="in use by process 7 on a-machine$"):
+        with pytest.raises(StudyError, match=r"in use by process 7 on a-machine$"):
             Workdir(tmp_path).locked().__enter__()
     assert len(naps) == 1
 
