@@ -44,6 +44,15 @@ class JsonFolder:
             self._refresh()
         return {name: held.value for name, held in self._held.items()}
 
+    def versions(self) -> dict[str, tuple[int, int, int]]:
+        """File name without suffix to which file that is: as long as these are equal, so is all that was read.
+
+        Raises:
+            StudyError: a file is no JSON object.
+        """
+        self.all()
+        return {name: held.version for name, held in self._held.items()}
+
     def made(self, name: str, make: Callable[[dict[str, Any]], T]) -> T:
         """``make`` of one file's object, as it was when ``all`` was last asked for, made once."""
         held = self._held[name]
