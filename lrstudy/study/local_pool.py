@@ -66,7 +66,9 @@ class LocalPool:
         for process in self._running.values():
             process.wait()
         others = len(self.states(handouts))
-        left = f"; {others} tasks of an earlier launch still run" if others else ""
+        what = "one task of an earlier launch still runs"
+        what = what if others == 1 else f"{others} tasks of an earlier launch still run"
+        left = f"; {what}" if others else ""
         return f"stopped after saving; the same command goes on from there ({self._workdir.root}){left}"
 
     def _start(self) -> None:

@@ -33,6 +33,8 @@ def test_no_more_at_a_time_than_said_beside_those_of_a_command_that_was_killed(t
     assert own.states([first]) == {"0.0": RUNS}
     own.submit(second)
     assert own.states([first, second]) == {"0.0": RUNS, "1.0": WAITS, "1.1": WAITS}
+    other = LocalPool(workdir, command, 1)
+    assert other.leave([first]).endswith("; one task of an earlier launch still runs")
     left.leave([first])
     until(own, [first, second], {"1.0": RUNS, "1.1": WAITS})
     (tmp_path / "end").touch()
