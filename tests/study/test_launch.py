@@ -237,6 +237,21 @@ def test_tasks_of_a_launch_that_was_killed_are_waited_for(tmp_path):
     assert [(o.number, o.tasks) for o in handouts(study.workdir)][1:] == [(5, ((groups[1],),)), (6, ((groups[2],),))]
 
 
+def test_a_job_of_an_earlier_command_for_other_runs_does_not_fail_this_one(tmp_path, capsys):
+    """Of a larger grid, say, whose group cannot be kept once runs of it are finished in a smaller one."""
+    study = Study(tmp_path)
+    study.workdir.launched.mkdir()
+    record(study.workdir, Handout(4, "here", ("",), (("other",), ("another",)), "token", "7"))
+    own = Here(study, finishes, _4_0=ends(RUN_FAILED, "error: group other is not planned any more"), idle=killed)
+    own.does["4.1"] = lambda study, name: own.cancelled.append(name)
+    own.queue = ["idle", "4.0", "4.1"]
+    assert own.run().code == OK
+    said = [line for line in capsys.readouterr().err.splitlines() if "of an earlier command" in line]
+    assert [line.partition(":")[0] for line in said] == ["task 4.0", "task 4.1"]
+    assert "error: group other is not planned any more" in said[0]
+    assert len(finished_runs(study.workdir)) == 3
+
+
 def test_a_scheduler_that_does_not_answer_is_asked_again(tmp_path, capsys):
     study = Study(tmp_path)
     own = Here(study, finishes)
