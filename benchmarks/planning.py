@@ -135,7 +135,7 @@ def main(argv: list[str]) -> None:
         body += "\n" + launches(SIDE.value, REPEATS.value, Path(folder))
     note = (
         "\nRuns take four steps: what is measured is the engine. Where other work shares the core, the clock says "
-        "little. A command plans twice, before and under the lock.\n"
+        "little. A command plans once, and again only where the folder has changed before it was locked.\n"
     )
     record("planning", f"A study of {SIDE.value**2} runs", body + note)
 

@@ -47,7 +47,8 @@ def manifest(
     mount = PurePosixPath(workdir).parent
     if not mount.is_absolute() or str(mount) == "/":
         raise ConfigError(f"workdir must be a folder of the volume, such as /runs/mine, got '{workdir}'")
-    line = f"exec {shlex.join(command)} --shard=$((JOB_COMPLETION_INDEX+1))/{shares}"
+    # Kubernetes reads $$ as $, and $(NAME) as a variable of the container, before the shell reads anything.
+    line = f"exec {shlex.join(command).replace('$', '$$')} --shard=$((JOB_COMPLETION_INDEX+1))/{shares}"
     container = {
         "name": _CONTAINER,
         "image": image,

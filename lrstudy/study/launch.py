@@ -131,6 +131,7 @@ class _Watch:
         self.cancelled = 0
         self._states: dict[str, str] = {}
         self._settled: set[str] = set()  # ids of groups that are not handed out again
+        self._planned: set[str] = set()  # ids of all groups that this command asks for
         self._tries: dict[tuple[str, ...], tuple[object, int]] = {}
         self._last: dict[str, str] = {}  # group id to the last task that had it, and its log
         self._said = ("", 0.0)
@@ -141,7 +142,7 @@ class _Watch:
         Raises:
             _Stopped: the launching command was asked to stop.
         """
-        wait = _FIRST_WAIT
+        wait, self._planned = _FIRST_WAIT, {group.group_id for group in launch.plan.groups}
         while True:
             known = self._look()
             missing = {group.group_id for group in launch.missing(launch.plan.groups)} - self._settled
@@ -152,7 +153,8 @@ class _Watch:
                 continue
             if known and not left and not self._states:
                 return not self.errors and not self.cancelled
-            self._say(launch, missing)
+            if known:  # else the launcher's silence has been said, once in a while
+                self._say(launch, missing)
             self._sleep(wait)
             wait = min(wait * _GROWTH, self._launcher.seconds)
 
@@ -220,7 +222,11 @@ class _Watch:
         word, log = ended(self._workdir, name), self._launcher_of(own.launcher).log(name, own)
         ids = own.groups(name)
         self._last |= dict.fromkeys(ids or ("",), f"task {name}: {last_line(log)} ({log})")
-        if state == CANCELLED:
+        if ids and not self._planned.intersection(ids):
+            # A job of an earlier command for more than this one asks for: what became of it is no matter of this one.
+            if state == CANCELLED or word.code not in (None, OK, STOPPED):
+                say(f"{self._last[ids[0]]}: of an earlier command, whose runs this one does not ask for")
+        elif state == CANCELLED:
             self._settled |= set(ids)
             self.cancelled += 1
         elif word.code not in (None, OK, STOPPED):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrstudy.study.handout import RUNS, WAITS, Handout
-from lrstudy.study.workdir import Workdir
+from lrstudy.study.workdir import Workdir, is_held
 
 
 class LocalPool:
@@ -33,6 +33,7 @@ class LocalPool:
         self._jobs = jobs or _cores()
         self._queue: list[tuple[str, Handout]] = []
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._others = 0  # tasks of launching commands that were killed
 
     def submit(self, handout: Handout) -> Handout:
         """Starts the tasks, one after another where there are more than may run."""
@@ -43,10 +44,13 @@ class LocalPool:
     def states(self, handouts: Sequence[Handout]) -> Mapping[str, str]:
         """Which tasks run or wait, those of a launching command that was killed included."""
         self._running = {name: process for name, process in self._running.items() if process.poll() is None}
+        waiting = {name for name, _ in self._queue}
+        logs = {name: self.log(name, own) for own in handouts for name in own.names() if name not in waiting}
+        held = {name for name, log in logs.items() if is_held(log)}
+        self._others = len(held - self._running.keys())
         self._start()
-        waiting = dict.fromkeys((name for name, _ in self._queue), WAITS)
-        logs = {name: self.log(name, handout) for handout in handouts for name in handout.names()}
-        return {**waiting, **dict.fromkeys((name for name, log in logs.items() if _is_held(log)), RUNS)}
+        waits = dict.fromkeys((name for name, _ in self._queue), WAITS)
+        return {**dict.fromkeys((*held, *self._running), RUNS), **waits}
 
     def log(self, name: str, handout: Handout) -> Path:
         """The file that a task writes to."""
@@ -62,11 +66,13 @@ class LocalPool:
         for process in self._running.values():
             process.wait()
         others = len(self.states(handouts))
-        left = f"; {others} tasks of an earlier launch still run" if others else ""
+        what = "one task of an earlier launch still runs"
+        what = what if others == 1 else f"{others} tasks of an earlier launch still run"
+        left = f"; {what}" if others else ""
         return f"stopped after saving; the same command goes on from there ({self._workdir.root}){left}"
 
     def _start(self) -> None:
-        while self._queue and len(self._running) < self._jobs:
+        while self._queue and len(self._running) + self._others < self._jobs:
             name, handout = self._queue.pop(0)
             descriptor = os.open(self.log(name, handout), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
@@ -82,14 +88,3 @@ class LocalPool:
 def _cores() -> int:
     """Those that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_held(log: Path) -> bool:
-    try:
-        with log.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

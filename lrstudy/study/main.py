@@ -107,7 +107,7 @@ def _refuse(error: ConfigError) -> NoReturn:
 
 def _study(experiment: Experiment, command: Command) -> int:
     """Plans and does what the flags ask for; returns the exit code."""
-    from lrstudy.study.derived import plan_ready
+    from lrstudy.study.derived import plan_ready, static_parts
     from lrstudy.study.workdir import Workdir
 
     index, count = _shard(FLAGS.shard)
@@ -134,6 +134,7 @@ def _study(experiment: Experiment, command: Command) -> int:
 
         use_compilation_cache()
         return do_task(experiment, command, workdir, FLAGS, _settings())
+    begun = workdir.begun.versions()
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     check_apart(plan, workdir)
     launched = None
@@ -147,7 +148,10 @@ def _study(experiment: Experiment, command: Command) -> int:
         shared: dict[str, Any] = {name: FLAGS[name].value for name in _LAYOUT}
         check_parts(plan, **shared)
     with workdir.locked((index, count)):
-        return _train(experiment, command, workdir, launched)
+        follows = len(static_parts(command.parts)) < len(command.parts)
+        if workdir.begun.versions() != begun or FLAGS.on_schedule_change or follows:
+            plan = None  # another process has been here, or the plan depends on more than on what was begun
+        return _train(experiment, command, workdir, launched, plan)
 
 
 def _check_values() -> None:
@@ -183,7 +187,7 @@ def _settings() -> Any:
     return Settings(**given, warn=say)
 
 
-def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any = None) -> int:
+def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any = None, plan: Any = None) -> int:
     """Trains what is missing and concludes.
 
     Args:
@@ -191,6 +195,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
         command: what is asked for.
         workdir: of the study.
         launched: what became of it if it was handed to a launcher before.
+        plan: of the folder as it is, if that is known.
     """
     from lrstudy.study.derived import plan_ready
     from lrstudy.study.plan import shard_of
@@ -204,7 +209,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
     workdir.check_shared()
     settings = _settings()
     failures, trained_on = (launched.failures, launched.devices or None) if launched else ({}, None)
-    plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
+    if plan is None:
+        plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     launch = Launch(experiment, plan, shard_of(plan, *_shard(FLAGS.shard)).groups, workdir, settings, failures=failures)
     concluded = {**plan.to_json(), "concluded": True}
     files = (workdir.report, workdir.claims, workdir.runs)
@@ -236,9 +242,14 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
             print(f"share {FLAGS.shard} is finished; {elsewhere} of {len(plan.groups)} programs are left to others")
             return RUN_FAILED if launch.failures else OK
         header = header_of(experiment, command, nested(plan), trained_on)
-        write_json(workdir.config, header)
-        code = _conclude(experiment, workdir, header) if process().leads else OK
-        write_json(workdir.plan, {**plan.to_json(), "concluded": True})
+        code = OK
+        if process().leads:
+            with workdir.concluding():
+                # Shares that end at once each wrote a table without the end of the other, in whichever order.
+                launch.write_runs()
+                write_json(workdir.config, header)
+                code = _conclude(experiment, workdir, header)
+                write_json(workdir.plan, {**plan.to_json(), "concluded": True})
         code = int(agreed(code))
     return RUN_FAILED if launch.failures else code
 

@@ -174,8 +174,10 @@ def families_of(plan: Plan) -> list[tuple[Group, ...]]:
             trunk = by_run.get(branch.run_id, group.group_id)
             joined = family[group.group_id] | family[trunk]
             family |= dict.fromkeys(joined, joined)
-    distinct = {frozenset(members): None for members in family.values()}
-    return [tuple(group for group in plan.groups if group.group_id in members) for members in distinct]
+    found: dict[int, list[Group]] = defaultdict(list)
+    for group in plan.groups:
+        found[id(family[group.group_id])].append(group)  # which all of a family share
+    return [tuple(groups) for groups in found.values()]
 
 
 def shard_of(plan: Plan, index: int, count: int) -> Plan:

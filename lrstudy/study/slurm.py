@@ -1,5 +1,6 @@
 """A launcher for SLURM: array jobs by ``sbatch``, what is left of them by ``squeue``; accounting is not needed."""
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.handout import CANCELLED, RUNS, WAITS, Handout, Unreachable
-from lrstudy.study.workdir import Workdir
+from lrstudy.study.workdir import Workdir, is_held
 
 SECONDS_TO_SAVE = 60
 """So long before the time limit a task is asked to save."""
@@ -55,6 +56,7 @@ class Slurm:
         except ValueError as error:
             raise ConfigError(f"launcher_args must be arguments of sbatch, got {arguments!r}: {error}") from error
         self._workdir, self._command = workdir, command
+        self._jobs: dict[str, str] = {}  # by the tokens of a launch that was killed before it knew them
         self.at_most: int | None = min(jobs or MOST_TASKS, MOST_TASKS)
 
     def submit(self, handout: Handout) -> Handout:
@@ -67,10 +69,13 @@ class Slurm:
         # The shell becomes the task: SLURM's signals go to the process of the script.
         line = f'exec {shlex.join(self._command)} --launch_task={handout.number}."$SLURM_ARRAY_TASK_ID"'
         script.write_text(f"#!/bin/sh\n{line}\n")
-        try:
-            answer = _answer(self.arguments(handout, script))
-        except Unreachable as error:
-            raise StudyError(f"sbatch took no job: {error}") from error
+        with script.open("r+b") as held:
+            # sbatch inherits the lock: it goes on where the launching command is killed, and may yet submit the job.
+            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                answer = _answer(self.arguments(handout, script), [held.fileno()])
+            except Unreachable as error:
+                raise StudyError(f"sbatch took no job: {error}") from error
         return Handout(**{**vars(handout), "job": answer.strip().partition(";")[0]})
 
     def arguments(self, handout: Handout, script: Path) -> list[str]:
@@ -90,7 +95,14 @@ class Slurm:
         ]
 
     def states(self, handouts: Sequence[Handout]) -> Mapping[str, str]:
-        """Which tasks are in the queue, and which were cancelled a short while ago."""
+        """Which tasks are in the queue, and which were cancelled a short while ago.
+
+        Raises:
+            Unreachable: SLURM does not answer, or is still to answer the ``sbatch`` of a launch that was killed.
+        """
+        for handout in handouts:
+            if handout.job is None and is_held(self._workdir.launched / f"{handout.number}.sh"):
+                raise Unreachable("sbatch of an earlier launch has not ended yet")
         # Asking for jobs by their numbers is an error once SLURM has forgotten one of them.
         answer = _answer(
             ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--states=all", "--format=%F|%K|%T|%r|%j"]
@@ -99,6 +111,8 @@ class Slurm:
         for line in answer.splitlines():
             job, index, state, reason, token = (line.strip().split("|", 4) + [""] * 4)[:5]
             for handout in handouts:
+                if token == handout.token:
+                    self._jobs[token] = job
                 if state not in _OVER and (token == handout.token or job == handout.job):
                     why = "" if reason == "None" else f" ({reason})"
                     found[f"{handout.number}.{index}"] = kinds.get(state, WAITS + why)
@@ -106,11 +120,14 @@ class Slurm:
 
     def log(self, name: str, handout: Handout) -> Path:
         """The file that a task writes to."""
-        return self._workdir.launched / f"{handout.job}_{name.partition('.')[2]}.log"
+        return self._workdir.launched / f"{self._job_of(handout)}_{name.partition('.')[2]}.log"
+
+    def _job_of(self, handout: Handout) -> str | None:
+        return handout.job or self._jobs.get(handout.token)
 
     def leave(self, handouts: Sequence[Handout]) -> str:
         """Leaves the jobs in the queue."""
-        jobs = " ".join(handout.job for handout in handouts if handout.job)
+        jobs = " ".join(filter(None, map(self._job_of, handouts)))
         return f"the jobs go on, and the same command waits for them again; to end them: scancel {jobs}" if jobs else ""
 
 
@@ -124,14 +141,26 @@ def requeue() -> None:
     _answer(["scontrol", "requeue", job])
 
 
-def _answer(command: Sequence[str]) -> str:
+def _env() -> dict[str, str]:
+    """The environment without a user's filters of the queue, which would hide tasks."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+
+
+def _answer(command: Sequence[str], keeps: Sequence[int] = ()) -> str:
     """What a command of SLURM prints.
+
+    Args:
+        command: with its arguments.
+        keeps: descriptors that it holds open.
 
     Raises:
         Unreachable: it fails or takes too long.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_SECONDS)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_ANSWER_SECONDS, env=_env(),
+            pass_fds=keeps,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unreachable(f"{command[0]} does not answer: {error}") from error
     if done.returncode:

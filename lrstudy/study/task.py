@@ -11,6 +11,7 @@ from lrstudy.study.run import Launch, say
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.trainer import PreemptedError
 from lrstudy.study.workdir import Workdir
+from lrstudy.training import checkpoint
 
 
 def run_task(name: str, workdir: Workdir, planned: Callable[[tuple[str, ...]], Launch]) -> int:
@@ -25,6 +26,7 @@ def run_task(name: str, workdir: Workdir, planned: Callable[[tuple[str, ...]], L
         StudyError: there is no such task, or its groups are in another process's hands.
     """
     own, ids = handout.task(workdir, name)
+    before = _newest(workdir, ids)
     with StopRequest(time_limit=own.launcher == slurm.Slurm.name) as stop:
         word = handout.Ended(devices=tuple(devices()))
         word.write(workdir, name)
@@ -46,8 +48,17 @@ def run_task(name: str, workdir: Workdir, planned: Callable[[tuple[str, ...]], L
         say("stopped after saving")
     if code == STOPPED and stop.time_is_up:
         # After any other signal SLURM itself requeues the job, or its user has cancelled it.
-        _requeue()
+        if ids and _newest(workdir, ids) == before:
+            # The launching command counts such tries; in the queue it would go round for ever.
+            say("the time limit is near, and nothing was trained since the start: not requeued")
+        else:
+            _requeue()
     return code
+
+
+def _newest(workdir: Workdir, ids: tuple[str, ...]) -> list[list[int]]:
+    """The newest checkpoint of every group, if there is one."""
+    return [checkpoint.steps(workdir.checkpoints / group_id)[-1:] for group_id in ids]
 
 
 def _requeue() -> None:

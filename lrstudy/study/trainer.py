@@ -244,14 +244,17 @@ class GroupTrainer:
     def _copy_trunk_rows(self, rows: Any) -> None:
         """A branch's records begin with its trunk's, so that every run's curve is whole."""
         branches = self._group.branches or ()
-        parts: list[Columns] = []
+        columns = {name: rows[name].to_numpy() for name in rows.columns if name != "run_id"}
+        of_run, none = rows.groupby("run_id").indices, np.arange(0)
+        taken = []
         for lane, branch in enumerate(branches):
-            mine = rows[(rows["run_id"] == branch.run_id) & (rows["step"] < branch.step)]
-            mine = mine[self._cadence.keeps(mine["step"].to_numpy(), lane)]
-            names = [name for name in mine.columns if name != "run_id"]
-            parts.append({"lane": np.full(len(mine), lane), **{name: mine[name].to_numpy() for name in names}})
+            own = of_run.get(branch.run_id, none)
+            steps = columns["step"][own]
+            taken.append(own[(steps < branch.step) & self._cadence.keeps(steps, lane)])
+        lane = np.repeat(np.arange(len(branches)), [len(own) for own in taken])
+        places = np.concatenate(taken)
         last = max(branch.step for branch in branches)
-        self._store.write_rows(loop.concatenate(parts), 0, last)
+        self._store.write_rows({"lane": lane, **{name: own[places] for name, own in columns.items()}}, 0, last)
 
     def _train(self, position: _Position, stop: int, *, record: bool) -> Columns:
         """Trains ``position`` on to ``stop``, in place; returns the final evaluations."""
@@ -329,19 +332,20 @@ class GroupTrainer:
         The last update has no loss after it that would tell that it diverged; the final evaluation does.
         """
         lost = {run_id for ids in self._store.stopped().values() for run_id in ids}
-        frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last()
+        frame = self._store.rows().replace([np.inf, -np.inf], np.nan).groupby("run_id").last().drop(columns="step")
+        names, values = frame.columns.tolist(), frame.to_numpy(np.float64).tolist()
+        last = dict(zip(frame.index.tolist(), (dict(zip(names, row, strict=True)) for row in values), strict=True))
+        places = {lane: place for place, lane in enumerate(np.asarray(finals.get("lane", ())).tolist())}
         outcomes = []
         for lane, run in enumerate(self._group.runs):
             if run.run_id in lost:
                 outcomes.append(Outcome("stopped", int(updates[lane]), {}))
                 continue
-            metrics = frame.loc[run.run_id].drop("step").to_dict() if run.run_id in frame.index else {}
+            metrics = last.get(run.run_id, {})
             ok = bool(alive[lane])
             if ok and finals:
-                place = int(np.nonzero(finals["lane"] == lane)[0][0])
-                final = {name: float(v[place]) for name, v in finals.items() if name != "lane"}
+                final = {name: float(v[places[lane]]) for name, v in finals.items() if name != "lane"}
                 ok = math.isfinite(final.get(run.task.objective, 0.0))
-                metrics |= final if ok else {}
-            metrics = {name: float(value) for name, value in metrics.items()}
+                metrics = metrics | final if ok else metrics
             outcomes.append(Outcome("ok" if ok else "diverged", int(updates[lane]), metrics))
         return outcomes

@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from lrstudy.training.processes import any_process, process, together, told
 
 T = TypeVar("T")
 TEMPORARY = ".writing-"
+_LOOKS, _LOOK_SECONDS = 20, 0.05
 
 
 class JsonFolder:
@@ -42,6 +44,15 @@ class JsonFolder:
         with uncollected():
             self._refresh()
         return {name: held.value for name, held in self._held.items()}
+
+    def versions(self) -> dict[str, tuple[int, int, int]]:
+        """File name without suffix to which file that is: as long as these are equal, so is all that was read.
+
+        Raises:
+            StudyError: a file is no JSON object.
+        """
+        self.all()
+        return {name: held.version for name, held in self._held.items()}
 
     def made(self, name: str, make: Callable[[dict[str, Any]], T]) -> T:
         """``make`` of one file's object, as it was when ``all`` was last asked for, made once."""
@@ -182,6 +193,16 @@ class Workdir:
             yield
 
     @contextlib.contextmanager
+    def concluding(self) -> Iterator[None]:
+        """Waits until no other share concludes the study, and holds it for this one."""
+        descriptor = os.open(self.root / "concluding", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
     def _joined(self, shares: Mapping[Path, str], beside: str) -> Iterator[None]:
         """Holds shares of the folder; beside them only locks may be held whose paths match a pattern."""
         with contextlib.ExitStack() as stack:
@@ -245,6 +266,15 @@ def _granted(descriptor: int, mode: int) -> bool:
     return True
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file's lock alone."""
+    try:
+        with path.open("rb") as file:
+            return not _granted(file.fileno(), fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
 def _shares(root: Path) -> list[Path]:
     return [*sorted(root.glob("lock-*")), *sorted(root.glob("launch/lock-*"))]
 
@@ -255,7 +285,12 @@ def _holder(path: Path) -> str:
         with share.open("r") as file:
             if not _granted(file.fileno(), fcntl.LOCK_SH):
                 return file.readline().strip()
-    return path.read_text(errors="replace").partition("\n")[0] or "another process"
+    for _ in range(_LOOKS):
+        name = path.read_text(errors="replace").partition("\n")[0]
+        if name:
+            return name
+        time.sleep(_LOOK_SECONDS)  # it holds the lock and is about to write its name
+    return "another process"
 
 
 @contextlib.contextmanager

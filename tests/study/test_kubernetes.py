@@ -53,6 +53,15 @@ def test_the_shell_of_a_pod_counts_shares_from_one():
     assert done.stdout == "print('a b')|--shard=5/12|"
 
 
+def test_a_dollar_reaches_the_command():
+    """Kubernetes makes one of two before the shell starts, and leaves a variable alone that it does not know."""
+    given = ["printf", "%s|", "--a=$b$$c$(HOME)", "--d='e"]
+    (container,) = manifest("x", given, **CONTAINER, shares=2)["spec"]["template"]["spec"]["containers"]
+    told = [part.replace("$$", "$") for part in container["command"]]
+    done = subprocess.run(told, env={"JOB_COMPLETION_INDEX": "0"}, capture_output=True, text=True, check=True)
+    assert done.stdout == "--a=$b$$c$(HOME)|--d='e|--shard=1/2|"
+
+
 @pytest.mark.parametrize("workdir", ["runs/mine", "/mine"])
 def test_a_folder_that_is_not_below_the_volume(workdir):
     with pytest.raises(

@@ -9,6 +9,7 @@ import pytest
 
 from lrstudy.study import launch as launch_lib
 from lrstudy.study import records as records_lib
+from lrstudy.study import slurm
 from lrstudy.study.choices import choice
 from lrstudy.study.derived import Derived, plan_ready
 from lrstudy.study.errors import StudyError
@@ -21,7 +22,7 @@ from lrstudy.study.probes import Probe
 from lrstudy.study.run import Launch
 from lrstudy.study.store import GroupStore, Outcome, finished_runs
 from lrstudy.study.task import run_task
-from lrstudy.study.trainer import Settings
+from lrstudy.study.trainer import PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from tests.study.staged import EXPERIMENT, best_peak
 from tests.study.studies import BASE
@@ -236,10 +237,25 @@ def test_tasks_of_a_launch_that_was_killed_are_waited_for(tmp_path):
     assert [(o.number, o.tasks) for o in handouts(study.workdir)][1:] == [(5, ((groups[1],),)), (6, ((groups[2],),))]
 
 
+def test_a_job_of_an_earlier_command_for_other_runs_does_not_fail_this_one(tmp_path, capsys):
+    """Of a larger grid, say, whose group cannot be kept once runs of it are finished in a smaller one."""
+    study = Study(tmp_path)
+    study.workdir.launched.mkdir()
+    record(study.workdir, Handout(4, "here", ("",), (("other",), ("another",)), "token", "7"))
+    own = Here(study, finishes, _4_0=ends(RUN_FAILED, "error: group other is not planned any more"), idle=killed)
+    own.does["4.1"] = lambda study, name: own.cancelled.append(name)
+    own.queue = ["idle", "4.0", "4.1"]
+    assert own.run().code == OK
+    said = [line for line in capsys.readouterr().err.splitlines() if "of an earlier command" in line]
+    assert [line.partition(":")[0] for line in said] == ["task 4.0", "task 4.1"]
+    assert "error: group other is not planned any more" in said[0]
+    assert len(finished_runs(study.workdir)) == 3
+
+
 def test_a_scheduler_that_does_not_answer_is_asked_again(tmp_path, capsys):
     study = Study(tmp_path)
     own = Here(study, finishes)
-    answers, silent = own.states, [True, False, True, True, False]
+    answers, silent = own.states, [True, False, *[True] * 20, False]
 
     def states(handouts):
         if silent and silent.pop(0):
@@ -249,7 +265,8 @@ def test_a_scheduler_that_does_not_answer_is_asked_again(tmp_path, capsys):
     own.states = states
     assert own.run().code == OK
     assert study.tasks() == [[1, 1, 1]]
-    assert "squeue does not answer" in capsys.readouterr().err
+    # Once for every silence, however often it was asked.
+    assert capsys.readouterr().err.splitlines().count("squeue does not answer") == 2
 
 
 def test_a_launching_command_that_is_stopped_leaves_its_tasks_to_the_launcher(tmp_path, capsys):
@@ -301,3 +318,24 @@ def test_a_task_leaves_word_of_what_stands_in_its_way(tmp_path):
     assert [ended(study.workdir, name).code for name in ("0.0", "0.1")] == [RUN_FAILED, RUN_FAILED]
     with pytest.raises(StudyError, match=r"launch\.json has no task 0\.2"):
         run_task("0.2", study.workdir, study.of)
+
+
+@pytest.mark.parametrize(("made", "requeued"), [((), []), (("50",), [True])])
+def test_a_task_whose_time_is_up_goes_back_into_the_queue_if_it_got_on(tmp_path, monkeypatch, capsys, made, requeued):
+    """One that starts too slowly for its limit would else take the machine again and again."""
+    study, calls = Study(tmp_path), []
+    group = study.planned({}).plan.groups[0]
+    GroupStore(study.workdir, group).begin()
+    record(study.workdir, Handout(0, "slurm", ("",), ((group.group_id,),), "token"))
+
+    def run(launch, stop):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for step in made:
+            (study.workdir.checkpoints / group.group_id / step).mkdir(parents=True)
+        raise PreemptedError
+
+    monkeypatch.setattr(Launch, "run", run)
+    monkeypatch.setattr(slurm, "requeue", lambda: calls.append(True))
+    assert run_task("0.0", study.workdir, study.of) == STOPPED
+    assert calls == requeued
+    assert ("nothing was trained since the start" in capsys.readouterr().err) == (not requeued)

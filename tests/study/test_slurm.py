@@ -1,5 +1,6 @@
 """What is asked of SLURM and read from its answers, with programs of its names that write down what they are given."""
 
+import fcntl
 import os
 import shlex
 
@@ -83,6 +84,8 @@ def test_the_queue_says_what_is_still_to_end(programs, tmp_path):
         "5.0": f"{WAITS} (BeginTime)",
         "5.1": CANCELLED,
     }
+    assert own.log("3.0", OWN).name == "17_0.log"
+    assert own.leave([OWN, other]).endswith("scancel 17 18")
     assert f"--user={os.getuid()}" in (tmp_path / "squeue.given").read_text()
     programs("squeue", code=1, complaint="slurm_load_jobs error: Unable to contact slurm controller")
     with pytest.raises(Unreachable, match=r"squeue: slurm_load_jobs error: Unable to contact"):
@@ -113,3 +116,30 @@ def test_a_task_puts_itself_back_into_the_queue(programs, tmp_path, monkeypatch)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     slurm.requeue()
     assert (tmp_path / "scontrol.given").read_text().split() == ["requeue", "17_2"]
+
+
+def test_sbatch_that_outlives_its_launching_command_is_waited_for(programs, tmp_path):
+    """Until it has ended nobody knows whether there is a job."""
+    own, workdir = made(tmp_path)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    program = tmp_path / "bin" / "sbatch"
+    program.write_text(f'#!/bin/sh\ncat "{fifo}" > {tmp_path}/told 2>&1 &\necho 17\n')
+    own.submit(OWN)
+    with pytest.raises(Unreachable, match="sbatch of an earlier launch has not ended yet"):
+        own.states([OWN])
+    assert own.states([Handout(**{**vars(OWN), "job": "17"})]) == {}
+    fifo.write_text("end")
+    lock = workdir.launched / "3.sh"
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    assert own.states([OWN]) == {}
+
+
+def test_a_users_filters_and_other_jobs_hide_nothing(programs, tmp_path, monkeypatch):
+    own, _ = made(tmp_path)
+    (tmp_path / "bin" / "squeue").write_text(
+        "#!/bin/sh\nenv | grep ^SQUEUE_\nprintf '16|0|RUNNING|None|caf\\351\\n17|0|RUNNING|None|lrstudy-token\\n'\n"
+    )
+    monkeypatch.setenv("SQUEUE_PARTITION", "17|1|RUNNING|None|lrstudy-token")
+    assert own.states([OWN]) == {"3.0": RUNS}

@@ -1,7 +1,9 @@
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -68,6 +70,22 @@ def test_a_second_process_is_told_which_one_holds_the_folder(tmp_path):
         Workdir(tmp_path).locked().__enter__()
     with Workdir(tmp_path).locked():
         pass
+
+
+def test_a_process_that_has_not_yet_written_its_name_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lock").touch()
+    naps = []
+
+    def nap(seconds):
+        naps.append(seconds)
+        (tmp_path / "lock").write_text("process 7 on a-machine\n")
+
+    monkeypatch.setattr(time, "sleep", nap)
+    with (tmp_path / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StudyError, match=r"in use by process 7 on a-machine$"):
+            Workdir(tmp_path).locked().__enter__()
+    assert len(naps) == 1
 
 
 def test_shards_share_a_folder_each_share_once(tmp_path):
