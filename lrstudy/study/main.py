@@ -16,7 +16,7 @@ from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, CLAIM_FAILED, OK, RUN_FAILED, STOPPED
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
-from lrstudy.study.launch_flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
+from lrstudy.study.launching.flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
 from lrstudy.study.machine import use_compilation_cache
 from lrstudy.study.starting import define_device_flags, leave, start, trains_with_others, use_host_devices
 
@@ -124,13 +124,13 @@ def _study(experiment: Experiment, command: Command) -> int:
     if FLAGS.dry_run:
         return _dry_run(command, workdir)
     if FLAGS.launcher == KUBERNETES and not FLAGS.launch_task:
-        from lrstudy.study.launch_command import print_manifest
+        from lrstudy.study.launching.command import print_manifest
 
         return print_manifest(experiment, command, workdir, FLAGS)
     workdir.check()
     check_experiment(experiment, workdir)
     if FLAGS.launch_task:
-        from lrstudy.study.launch_command import do_task
+        from lrstudy.study.launching.command import do_task
 
         use_compilation_cache()
         return do_task(experiment, command, workdir, FLAGS, _settings())
@@ -139,7 +139,7 @@ def _study(experiment: Experiment, command: Command) -> int:
     check_apart(plan, workdir)
     launched = None
     if FLAGS.launcher != NONE:
-        from lrstudy.study.launch_command import launch
+        from lrstudy.study.launching.command import launch
 
         launched = launch(experiment, command, workdir, FLAGS, _settings())
         if launched.code:

@@ -7,21 +7,21 @@ import signal
 import pandas as pd
 import pytest
 
-from lrstudy.study import launch as launch_lib
 from lrstudy.study import records as records_lib
-from lrstudy.study import slurm
 from lrstudy.study.choices import choice
 from lrstudy.study.derived import Derived, plan_ready
 from lrstudy.study.errors import StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.handout import CANCELLED, RUNS, Ended, Handout, Unreachable, ended, handouts, record, task
-from lrstudy.study.launch import TRIES, hand_out
+from lrstudy.study.launching import launch as launch_lib
+from lrstudy.study.launching import slurm
+from lrstudy.study.launching.handout import CANCELLED, RUNS, Ended, Handout, Unreachable, ended, handouts, record, task
+from lrstudy.study.launching.launch import TRIES, hand_out
+from lrstudy.study.launching.task import run_task
 from lrstudy.study.part import Part, axis
 from lrstudy.study.probes import Probe
 from lrstudy.study.run import Launch
 from lrstudy.study.store import GroupStore, Outcome, finished_runs
-from lrstudy.study.task import run_task
 from lrstudy.study.trainer import PreemptedError, Settings
 from lrstudy.study.workdir import Workdir, write_json
 from tests.study.staged import EXPERIMENT, best_peak

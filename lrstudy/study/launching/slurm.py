@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.handout import CANCELLED, RUNS, WAITS, Handout, Unreachable
+from lrstudy.study.launching.handout import CANCELLED, RUNS, WAITS, Handout, Unreachable
 from lrstudy.study.workdir import Workdir, is_held
 
 SECONDS_TO_SAVE = 60

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-from lrstudy.study import handout, slurm
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
+from lrstudy.study.launching import handout, slurm
 from lrstudy.study.machine import devices
 from lrstudy.study.run import Launch, say
 from lrstudy.study.signals import StopRequest

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.sweep import EXPERIMENT
-from lrstudy.study.handout import handouts
+from lrstudy.study.launching.handout import handouts
 from lrstudy.study.run import Launch
 from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import begun_groups, read_rows, read_table
@@ -20,7 +20,7 @@ from lrstudy.study.trainer import Settings
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training import checkpoint
 from tests.faults.harness import REPO, check_rows, plan_of, table
-from tests.study.slurm_node import Node, absent
+from tests.study.launching.slurm_node import Node, absent
 
 STEPS = 600
 STUDY = (

@@ -3,8 +3,8 @@
 import sys
 import time
 
-from lrstudy.study.handout import RUNS, WAITS, Handout
-from lrstudy.study.local_pool import LocalPool
+from lrstudy.study.launching.handout import RUNS, WAITS, Handout
+from lrstudy.study.launching.local_pool import LocalPool
 from lrstudy.study.workdir import Workdir
 
 UNTIL_TOLD = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)"

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from lrstudy.study.errors import ConfigError
-from lrstudy.study.kubernetes import manifest
+from lrstudy.study.launching.kubernetes import manifest
 from tests.study.test_main import SWEEP, sweep
 
 CONTAINER = {"workdir": "/runs/mine", "image": "an/image:1", "claim": "runs"}

@@ -6,16 +6,16 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lrstudy.study import handout as handout_lib
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import OK, RUN_FAILED, STOPPED
-from lrstudy.study.handout import CANCELLED, WAITS, Handout, Launcher, Unreachable, ended, last_line
-from lrstudy.study.local_pool import LocalPool
+from lrstudy.study.launching import handout as handout_lib
+from lrstudy.study.launching.handout import CANCELLED, WAITS, Handout, Launcher, Unreachable, ended, last_line
+from lrstudy.study.launching.local_pool import LocalPool
+from lrstudy.study.launching.slurm import Slurm
 from lrstudy.study.plan import Group, families_of
 from lrstudy.study.progress import LINE_EVERY_SECONDS
 from lrstudy.study.run import Launch, say
 from lrstudy.study.signals import StopRequest
-from lrstudy.study.slurm import Slurm
 from lrstudy.study.store import GroupStore
 from lrstudy.study.workdir import Workdir, write_json
 from lrstudy.training import checkpoint

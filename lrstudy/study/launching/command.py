@@ -12,12 +12,12 @@ from lrstudy.study.derived import plan_ready
 from lrstudy.study.exit_codes import OK
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
-from lrstudy.study.kubernetes import manifest
-from lrstudy.study.launch import Launched, hand_out, make_launcher
-from lrstudy.study.launch_flags import command_of
+from lrstudy.study.launching.flags import command_of
+from lrstudy.study.launching.kubernetes import manifest
+from lrstudy.study.launching.launch import Launched, hand_out, make_launcher
+from lrstudy.study.launching.task import run_task
 from lrstudy.study.plan import families_of
 from lrstudy.study.run import Launch, say
-from lrstudy.study.task import run_task
 from lrstudy.study.trainer import Settings
 from lrstudy.study.workdir import Workdir, write_json
 

@@ -6,10 +6,10 @@ import shlex
 
 import pytest
 
-from lrstudy.study import slurm
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.handout import CANCELLED, RUNS, WAITS, Handout, Unreachable
-from lrstudy.study.slurm import Slurm
+from lrstudy.study.launching import slurm
+from lrstudy.study.launching.handout import CANCELLED, RUNS, WAITS, Handout, Unreachable
+from lrstudy.study.launching.slurm import Slurm
 from lrstudy.study.workdir import Workdir
 
 COMMAND = ["python", "-m", "experiments.sweep", "--workdir=a folder"]

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lrstudy.study.handout import RUNS, WAITS, Handout
+from lrstudy.study.launching.handout import RUNS, WAITS, Handout
 from lrstudy.study.workdir import Workdir, is_held
 
 

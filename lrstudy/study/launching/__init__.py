@@ -1,0 +1,1 @@
+"""A study in the hands of others: processes beside this one, array jobs, pods."""
