@@ -114,7 +114,7 @@ def test_runs_that_differ_in_more_than_numbers_are_refused():
 
 
 def test_an_unknown_executor_is_refused():
-    unchecked = inspect.unwrap(lanes.layout_of)  # past the tests' own type checker
+    unchecked = inspect.unwrap(lanes.layouts_of)  # past the tests' own type checker
     with pytest.raises(ValueError, match="executor must be one of"):
         unchecked("loop", 2)
 
