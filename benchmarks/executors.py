@@ -15,7 +15,8 @@ from benchmarks.timing import interleaved, ratios, record, table
 from experiments.river_valley import SCALES, parts
 from lrstudy.study.config import Run, make_transform
 from lrstudy.study.plan import make_plan
-from lrstudy.training.lanes import Layout, spread
+from lrstudy.training.lanes import spread
+from lrstudy.training.layout import Layout
 from lrstudy.training.program import abstract_lanes, empty_lanes, make_program, make_window, stack
 
 REPEATS = flags.DEFINE_integer("repeats", 7, "interleaved repeats", lower_bound=1)

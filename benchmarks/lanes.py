@@ -33,7 +33,8 @@ from lrstudy.study.config import Run, make_transform
 from lrstudy.study.starting import use_host_devices
 from lrstudy.tasks import Task
 from lrstudy.tasks.base import INIT_STREAM, stream_key
-from lrstudy.training.lanes import Executor, layout_of, spread
+from lrstudy.training.lanes import spread
+from lrstudy.training.layout import Executor, layout_of
 from lrstudy.training.program import abstract_lanes, make_program, make_window, stack
 
 REPEATS = flags.DEFINE_integer("repeats", 5, "interleaved repeats")

@@ -12,6 +12,7 @@ from lrstudy.benchmark.trials import Lane, hyperparameters, transform_of
 from lrstudy.benchmark.workload import Workload
 from lrstudy.schedules.checks import one_of
 from lrstudy.training import lanes
+from lrstudy.training.layout import layout_of
 from lrstudy.training.program import abstract_lanes, empty_lanes, make_program, make_window, stack
 
 Axis = Literal["steps", "grad_evals", "seconds"]
@@ -71,7 +72,7 @@ def measure(workload: Workload, submission: Submission, point: Point, *, seed: i
     stacked = stack([hyperparameters(workload, Lane(point, seed), workload.step_hint)])
     current = empty_lanes(abstract_lanes(stacked, make_transform))
     data = jax.device_put(workload.task.load())
-    program = lanes.spread(make_program(make_transform, submission.eval_params), lanes.layout_of("auto", 1))
+    program = lanes.spread(make_program(make_transform, submission.eval_params), layout_of("auto", 1))
     began = time.perf_counter()
     compiled = program.lower(current, stacked, data, make_window(0, 1, fresh=True)).compile()  # pyright: ignore[reportFunctionMemberAccess]
     compile_seconds = time.perf_counter() - began

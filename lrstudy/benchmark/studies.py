@@ -12,7 +12,7 @@ from lrstudy.benchmark.submission import Ruleset, Submission
 from lrstudy.benchmark.times import TrialRule, times_of
 from lrstudy.benchmark.trials import Lane, Trial, steps_to, train
 from lrstudy.benchmark.workload import Workload
-from lrstudy.training import lanes
+from lrstudy.training.layout import Executor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def run_studies(
     target: float,
     seed: int,
     axis: Axis = "steps",
-    executor: lanes.Executor = "auto",
+    executor: Executor = "auto",
     pause: Callable[[], None] = lambda: None,
 ) -> list[Record]:
     """Trains all trials of all studies side by side.
@@ -41,7 +41,7 @@ def run_studies(
         target: of the workload.
         seed: of the first trial; the others follow it. The points are drawn from it too.
         axis: ``seconds`` measures what an update costs.
-        executor: see ``lanes.layout_of``.
+        executor: see ``layouts_of``.
         pause: called between two calls of the program; it may raise to stop.
 
     Returns:

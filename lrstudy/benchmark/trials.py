@@ -17,6 +17,7 @@ from lrstudy.benchmark.workload import Workload
 from lrstudy.schedules import Constant
 from lrstudy.schedules.checks import one_of
 from lrstudy.training import lanes, loop
+from lrstudy.training.layout import Executor, layout_of
 from lrstudy.training.loop import Cadence
 from lrstudy.training.program import Hyperparameters, abstract_lanes, stack
 
@@ -60,7 +61,7 @@ def train(
     *,
     budget: int,
     target: float | None = None,
-    executor: lanes.Executor = "auto",
+    executor: Executor = "auto",
     pause: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Trains the trials side by side.
@@ -71,7 +72,7 @@ def train(
         trials: hyperparameters and seed of each.
         budget: updates of each.
         target: where all trials have met it, no more is trained; ``None``: all is.
-        executor: see ``lanes.layout_of``.
+        executor: see ``layouts_of``.
         pause: called between two calls of the program; it may raise to stop.
 
     Raises:
@@ -81,7 +82,7 @@ def train(
     stacked = stack([hyperparameters(workload, trial, budget) for trial in trials])
     # Evaluations are columns of metric rows.
     cadence = Cadence((budget,) * len(trials), workload.evaluate_every, workload.evaluate_every)
-    layout, data = lanes.layout_of(executor, len(trials)), workload.task.load()
+    layout, data = layout_of(executor, len(trials)), workload.task.load()
     job = lanes.make_job(stacked, data, make_transform, cadence, layout, eval_params=submission.eval_params)
     found = [_Evaluations(workload, target) for _ in trials]
     alive = np.ones(len(trials), bool)

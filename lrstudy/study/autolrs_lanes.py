@@ -16,6 +16,7 @@ from lrstudy.study.config import Run, eval_params, make_transform
 from lrstudy.study.errors import ConfigError
 from lrstudy.tasks.base import Data
 from lrstudy.training import checkpoint, lanes
+from lrstudy.training.layout import Executor, layout_of
 from lrstudy.training.program import (
     RECORD_SLOTS,
     Hyperparameters,
@@ -47,11 +48,11 @@ class Engine:
     data: Data
 
 
-def make_engine(run: Run, executor: lanes.Executor = "auto") -> Engine:
+def make_engine(run: Run, executor: Executor = "auto") -> Engine:
     """The engine of a run and of all that differ from it in numbers alone."""
     program = make_program(functools.partial(make_transform, run), eval_params(run))
     # One lane, or as many as there are candidates, in turn: not a number that devices could be dealt out to for long.
-    return Engine(lanes.spread(program, lanes.layout_of(executor, 1)), jax.device_put(run.task.load()))
+    return Engine(lanes.spread(program, layout_of(executor, 1)), jax.device_put(run.task.load()))
 
 
 class LaneTraining:

@@ -13,7 +13,7 @@ from lrstudy.study.dry_run import Costs
 from lrstudy.study.machine import cache_folder
 from lrstudy.study.plan import Group
 from lrstudy.study.workdir import replacing
-from lrstudy.training.lanes import Layout
+from lrstudy.training.layout import Layout
 from lrstudy.training.loop import Job
 from lrstudy.training.program import Lane, make_window
 

@@ -321,13 +321,13 @@ def check_parts(plan: Any, executor: Any, **shared: int) -> None:
 
     Args:
         plan: of the study.
-        executor: see ``lanes.layout_of``.
-        shared: see ``lanes.layout_of``.
+        executor: see ``layout.layouts_of``.
+        shared: see ``layout.layouts_of``.
 
     Raises:
         ConfigError: one is.
     """
-    from lrstudy.training.lanes import layout_of
+    from lrstudy.training.layout import layout_of
     from lrstudy.training.parts import check_task
 
     try:

@@ -23,6 +23,7 @@ from lrstudy.study.signals import StopRequest
 from lrstudy.study.store import GroupStore, Outcome
 from lrstudy.study.workdir import Workdir
 from lrstudy.training import checkpoint, lanes, loop
+from lrstudy.training.layout import Executor, Layout, layouts_of, trimmed
 from lrstudy.training.loop import Cadence, Columns, Job
 from lrstudy.training.parts import check_task
 from lrstudy.training.processes import agreed, fetch, process, together
@@ -41,9 +42,9 @@ class Settings:
     """How runs are trained; none of it but the predictor changes what they compute.
 
     Attributes:
-        executor: see ``lanes.layouts_of``.
+        executor: see ``layouts_of``.
         data_devices: devices that share every batch.
-        zero_stage: see ``lanes.layouts_of``.
+        zero_stage: see ``layouts_of``.
         accumulate: micro-batches of a batch.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
@@ -52,7 +53,7 @@ class Settings:
         predictor: gives what ``early_stop`` extrapolates curves with.
     """
 
-    executor: lanes.Executor = "auto"
+    executor: Executor = "auto"
     data_devices: int = 1
     zero_stage: int = 0
     accumulate: int = 1
@@ -97,7 +98,7 @@ class GroupTrainer:
         self._make_transform = functools.partial(make_transform, group.runs[0])
 
     @functools.cached_property
-    def layout(self) -> lanes.Layout:
+    def layout(self) -> Layout:
         """On which devices, and how, the lanes train: as they did before, or as is likely or known to be fastest.
 
         Raises:
@@ -106,7 +107,7 @@ class GroupTrainer:
         settings = self._settings
         shared = {name: getattr(settings, name) for name in ("data_devices", "zero_stage", "accumulate")}
         try:
-            found = lanes.layouts_of(settings.executor, len(self._group.runs), **shared)
+            found = layouts_of(settings.executor, len(self._group.runs), **shared)
             check_task(self._group.runs[0].task, settings.data_devices, settings.accumulate)
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -118,12 +119,12 @@ class GroupTrainer:
         """The compiled program with its numbers and data; made when training begins."""
         return self._job(self.layout)
 
-    def _job(self, layout: lanes.Layout) -> Job:
+    def _job(self, layout: Layout) -> Job:
         run = self._group.runs[0]
         data, options = run.task.load(), {"eval_params": eval_params(run), "sharpness": self._sharpness}
         return lanes.make_job(self._hparams, data, self._make_transform, self._cadence, layout, **options)
 
-    def _prepared(self, layout: lanes.Layout) -> tuple[Job, Lane]:
+    def _prepared(self, layout: Layout) -> tuple[Job, Lane]:
         return self._job(layout), layout.empty(self._abstract)
 
     def train(self, trunk_lanes: TrunkLanes, trunk_rows: Callable[[], Any]) -> None:
@@ -183,7 +184,7 @@ class GroupTrainer:
 
     def _runs(self, position: _Position) -> Lane:
         """The lanes of runs, without slots that only fill a device."""
-        return lanes.trimmed(position.lanes, len(self._group.runs))
+        return trimmed(position.lanes, len(self._group.runs))
 
     @functools.cached_property
     def _abstract(self) -> Lane:

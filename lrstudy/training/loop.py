@@ -76,7 +76,7 @@ class Chunk:
     Attributes:
         start: first step trained.
         stop: one past the last step trained.
-        lanes: the lanes after it (stacked, on the device; those of runs first, see ``lanes.trimmed``). The next call
+        lanes: the lanes after it (stacked, on the device; those of runs first, see ``layout.trimmed``). The next call
             consumes what stands here then, so the caller may put others in their place.
         rows: columns ``lane``, ``step`` and one a metric; NaN where a metric was not measured at that step.
         finals: columns ``lane`` and the evaluation of the parameters at the very end, empty before it.

@@ -25,6 +25,7 @@ import optax
 
 from lrstudy.models import Transformer
 from lrstudy.training import checkpoint, devices, init_state, lanes, loop, make_train_step
+from lrstudy.training.layout import Layout, trimmed
 from lrstudy.training.parts import Sharing, accumulated, averaged
 from lrstudy.training.program import abstract_lanes, make_window, stack
 from tests.training.problems import hparams_and_transform, run_of
@@ -196,17 +197,17 @@ def called_otherwise() -> dict[str, float]:
     }
 
 
-def layouts() -> Iterator[tuple[str, lanes.Layout]]:
+def layouts() -> Iterator[tuple[str, Layout]]:
     """Lanes on devices, alone and with batches that are shared."""
     for count in COUNTS[1:]:
-        yield "lanes", lanes.Layout("map", devices.make_mesh(count, 1))
-    yield "lanes, vmap", lanes.Layout("vmap", devices.make_mesh(2, 1))
+        yield "lanes", Layout("map", devices.make_mesh(count, 1))
+    yield "lanes, vmap", Layout("vmap", devices.make_mesh(2, 1))
     for rows, shares in ((1, 4), (2, 2), (2, 4)):
-        yield "lanes x data", lanes.Layout("map", devices.make_mesh(rows, shares))
+        yield "lanes x data", Layout("map", devices.make_mesh(rows, shares))
     for stage in devices.ZERO_STAGES[1:]:
-        yield "lanes x data", lanes.Layout("map", devices.make_mesh(2, 4), stage)
-    yield "lanes x data, vmap", lanes.Layout("vmap", devices.make_mesh(2, 4), 3)
-    yield "lanes x data, micro-batches", lanes.Layout("map", devices.make_mesh(2, 2), accumulate=2)
+        yield "lanes x data", Layout("map", devices.make_mesh(2, 4), stage)
+    yield "lanes x data, vmap", Layout("vmap", devices.make_mesh(2, 4), 3)
+    yield "lanes x data, micro-batches", Layout("map", devices.make_mesh(2, 2), accumulate=2)
 
 
 SIZES = {"vocabulary": 16, "batch_size": 32}
@@ -217,7 +218,7 @@ RUNS = [
 
 
 @functools.cache
-def job_of(layout: lanes.Layout) -> tuple[loop.Job, Any]:
+def job_of(layout: Layout) -> tuple[loop.Job, Any]:
     """The lanes' program, compiled once a layout, and their shapes."""
     hparams, make_transform = hparams_and_transform(RUNS)
     stacked = stack(hparams)
@@ -226,7 +227,7 @@ def job_of(layout: lanes.Layout) -> tuple[loop.Job, Any]:
     return job, abstract_lanes(stacked, make_transform)
 
 
-def run_lanes(layout: lanes.Layout, start: Any = None, at: int = 0, stop: int = 12) -> tuple[Any, Any, Any, Any]:
+def run_lanes(layout: Layout, start: Any = None, at: int = 0, stop: int = 12) -> tuple[Any, Any, Any, Any]:
     """Three lanes, the last of them shorter; 2, 4 and 8 devices have slots that none of them fills."""
     job, abstract = job_of(layout)
     current = layout.empty(abstract) if start is None else layout.lanes(start)
@@ -242,7 +243,7 @@ def run_lanes(layout: lanes.Layout, start: Any = None, at: int = 0, stop: int = 
 
 def plain(trained_lanes: Any) -> Any:
     """Parameters on the host."""
-    return jax.device_get(lanes.trimmed(trained_lanes, len(RUNS)).state.params)
+    return jax.device_get(trimmed(trained_lanes, len(RUNS)).state.params)
 
 
 def same_rows(left: Any, right: Any) -> float:
@@ -272,7 +273,7 @@ class Compilations(logging.Handler):
 def lane_rows() -> Iterator[dict[str, Any]]:
     """One row a layout of lanes."""
     compilations = Compilations()
-    alone, rows, finals, _ = run_lanes(lanes.Layout("map"))
+    alone, rows, finals, _ = run_lanes(Layout("map"))
     expected = plain(alone)
     for path, layout in layouts():
         compilations.count = 0
@@ -293,11 +294,11 @@ def lane_rows() -> Iterator[dict[str, Any]]:
 def restored_rows() -> Iterator[dict[str, Any]]:
     """Saved under one layout after 6 updates, restored and trained to the end under another."""
     found = dict(enumerate(layout for _, layout in layouts()))
-    chain = [found[place] for place in (0, 2, 9, 6)] + [lanes.Layout("map")]
-    expected = plain(run_lanes(lanes.Layout("map"))[0])
+    chain = [found[place] for place in (0, 2, 9, 6)] + [Layout("map")]
+    expected = plain(run_lanes(Layout("map"))[0])
     for before, after in zip(chain, chain[1:] + chain[:1], strict=True):
         half, _, _, abstract = run_lanes(before, stop=6)
-        kept = lanes.trimmed(half, len(RUNS))
+        kept = trimmed(half, len(RUNS))
         saved = plain(half)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint.save(Path(folder), 6, kept, {})
@@ -314,7 +315,7 @@ def restored_rows() -> Iterator[dict[str, Any]]:
 
 def lane_collectives() -> dict[str, list[int]]:
     """What the program of lanes on 2 x 4 devices sends, whose batches are shared and nothing else."""
-    layout = lanes.Layout("map", devices.make_mesh(2, 4))
+    layout = Layout("map", devices.make_mesh(2, 4))
     job, abstract = job_of(layout)
     window = make_window(0, 4, record_at=[0], fresh=True)
     return collectives(job.program.lower(layout.empty(abstract), job.hparams, job.data, window).compile().as_text())

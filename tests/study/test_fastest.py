@@ -4,13 +4,12 @@ import jax
 import pytest
 
 from lrstudy.study import fastest as fastest_lib
-from lrstudy.study import records
+from lrstudy.study import records, trainer
 from lrstudy.study.fastest import chosen, fastest, shape_of
 from lrstudy.study.machine import cache_folder
 from lrstudy.study.plan import make_plan
 from lrstudy.study.workdir import Workdir
-from lrstudy.training import lanes
-from lrstudy.training.lanes import Layout
+from lrstudy.training.layout import Layout
 from tests.study.studies import launch, parts
 
 MAP, VMAP = Layout("map"), Layout("vmap")
@@ -92,9 +91,9 @@ def test_a_group_goes_on_as_it_began(group, tmp_path):
 
 
 def test_a_study_that_measures_records_what_one_that_does_not_records(group, tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes, "layouts_of", lambda *_, **__: (MAP,))
+    monkeypatch.setattr(trainer, "layouts_of", lambda *_, **__: (MAP,))
     launch(tmp_path / "plain")
-    monkeypatch.setattr(lanes, "layouts_of", lambda *_, **__: (MAP, Layout("map", accumulate=1)))
+    monkeypatch.setattr(trainer, "layouts_of", lambda *_, **__: (MAP, Layout("map", accumulate=1)))
     monkeypatch.setattr(fastest_lib, "WORTH_FLOPS", 0)
     launch(tmp_path / "measured")
     assert list(json.loads((cache_folder() / "layouts.json").read_text()).values()) == ["map", "map"]

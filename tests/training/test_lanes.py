@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from lrstudy.training import lanes
+from lrstudy.training.layout import Layout, layouts_of
 from lrstudy.training.program import abstract_lanes, empty_lanes, make_program, make_window, stack, to_device, to_host
 from tests.training.problems import hparams_and_transform, run_of
 
@@ -75,7 +76,7 @@ def test_a_shorter_lane_stops_at_its_own_end():
 def test_how_steps_are_cut_into_calls_changes_nothing():
     runs = [run_of(seed=seed) for seed in (0, 1)]
     hparams, make_transform = hparams_and_transform(runs)
-    stacked, program = stack(hparams), lanes.spread(make_program(make_transform), lanes.Layout("map"))
+    stacked, program = stack(hparams), lanes.spread(make_program(make_transform), Layout("map"))
     data = jax.device_put(runs[0].task.load())
     ends = []
     for cuts in ([20], [1, 2, 3, 11, 20], list(range(1, 21))):
@@ -91,7 +92,7 @@ def test_how_steps_are_cut_into_calls_changes_nothing():
 
 def test_a_sweep_compiles_once_whatever_its_numbers():
     hparams, make_transform = hparams_and_transform([run_of("bigram")])
-    program = lanes.spread(make_program(make_transform), lanes.Layout("map"))
+    program = lanes.spread(make_program(make_transform), Layout("map"))
     for seed, peak in ((0, 0.1), (1, 0.2), (2, 0.4)):
         own = stack([run_of("bigram", seed=seed, schedule=("Cosine", {"peak": peak})).hyperparameters] * 2)
         program(empty_lanes(abstract_lanes(own, make_transform)), own, (), make_window(0, 3, fresh=True))
@@ -102,7 +103,7 @@ def test_a_sweep_compiles_once_whatever_its_numbers():
 def test_lanes_are_donated():
     hparams, make_transform = hparams_and_transform([run_of("bigram")])
     own = stack(hparams)
-    program = lanes.spread(make_program(make_transform), lanes.Layout("map"))
+    program = lanes.spread(make_program(make_transform), Layout("map"))
     before = empty_lanes(abstract_lanes(own, make_transform))
     program(before, own, (), make_window(0, 1, fresh=True))
     assert before.state.params["logits"].is_deleted()
@@ -114,7 +115,7 @@ def test_runs_that_differ_in_more_than_numbers_are_refused():
 
 
 def test_an_unknown_executor_is_refused():
-    unchecked = inspect.unwrap(lanes.layouts_of)  # past the tests' own type checker
+    unchecked = inspect.unwrap(layouts_of)  # past the tests' own type checker
     with pytest.raises(ValueError, match="executor must be one of"):
         unchecked("loop", 2)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lrstudy.training import lanes, loop
+from lrstudy.training.layout import Layout
 from lrstudy.training.loop import Cadence, Job
 from lrstudy.training.program import RECORD_SLOTS, abstract_lanes, empty_lanes, make_program, make_window, stack
 from tests.training.problems import hparams_and_transform, run_of
@@ -13,7 +14,7 @@ from tests.training.problems import hparams_and_transform, run_of
 def job_of(runs, record_every=1, evaluate_every=0):
     hparams, make_transform = hparams_and_transform(runs)
     own = stack(hparams)
-    program = lanes.spread(make_program(make_transform), lanes.Layout("map"))
+    program = lanes.spread(make_program(make_transform), Layout("map"))
     cadence = Cadence(tuple(run.config.steps for run in runs), record_every, evaluate_every)
     data = jax.device_put(runs[0].task.load())
     return Job(program, own, data, cadence), empty_lanes(abstract_lanes(own, make_transform))

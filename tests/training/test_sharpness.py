@@ -9,6 +9,7 @@ import pytest
 
 from lrstudy.curvature import Status, hessian, preconditioned, top_eigs
 from lrstudy.training import lanes, loop
+from lrstudy.training.layout import Layout
 from lrstudy.training.loop import Cadence, Job
 from lrstudy.training.program import abstract_lanes, empty_lanes, make_program, stack
 from lrstudy.training.sharpness import COLUMNS, PreconditionedSharpness, Sharpness, init_tracker, make_measure
@@ -25,8 +26,8 @@ def trained(runs, metric, executor="map", **cadence):
 def job_of(runs, metric, record_every=1):
     hparams, make_transform = hparams_and_transform(runs)
     own, init = stack(hparams), functools.partial(init_tracker, metric)
-    program = lanes.spread(make_program(make_transform, init_tracker=init), lanes.Layout("map"))
-    measure = lanes.spread_measure(make_measure(metric), lanes.Layout("map"))
+    program = lanes.spread(make_program(make_transform, init_tracker=init), Layout("map"))
+    measure = lanes.spread_measure(make_measure(metric), Layout("map"))
     cadence = Cadence(tuple(run.config.steps for run in runs), record_every, 0, metric.every)
     data = jax.device_put(runs[0].task.load())
     return Job(program, own, data, cadence, measure), empty_lanes(abstract_lanes(own, make_transform, init))
