@@ -18,7 +18,14 @@ from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
 from lrstudy.study.launching.flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
 from lrstudy.study.machine import use_compilation_cache
-from lrstudy.study.starting import define_device_flags, leave, start, trains_with_others, use_host_devices
+from lrstudy.study.starting import (
+    define_device_flags,
+    leave,
+    says_peer_is_gone,
+    start,
+    trains_with_others,
+    use_host_devices,
+)
 
 FLAGS = flags.FLAGS
 _LAYOUT = ("executor", "data_devices", "zero_stage", "accumulate")
@@ -88,15 +95,15 @@ def _outcome(act: Callable[[], int]) -> int:
         leave(STOPPED)  # before or after training, where nothing needs saving
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except (RuntimeError, ValueError) as error:  # what a collective raises whose peer is gone
+    except Exception as error:
         if not trains_with_others():
             raise
-        reason = str(error).strip().splitlines()[0]
-        print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
-    except Exception:
-        if not trains_with_others():
-            raise
-        traceback.print_exc()  # an ordinary end would wait for the others, and they wait for this one
+        # An ordinary end would wait for the others, and they wait for this one.
+        if says_peer_is_gone(error):
+            reason = str(error).strip().splitlines()[0]
+            print(f"error: another process is gone; the same commands go on from there ({reason})", file=sys.stderr)
+        else:
+            traceback.print_exc()
     return leave(RUN_FAILED)
 
 

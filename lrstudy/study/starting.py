@@ -150,6 +150,13 @@ def trains_with_others() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
+def says_peer_is_gone(error: Exception) -> bool:
+    """Whether an error is that of numbers which another process should have sent."""
+    import jax
+
+    return isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+
+
 def leave(code: int) -> NoReturn:
     """Ends the process; of several that train together at once, as those that are gone would be waited for.
 

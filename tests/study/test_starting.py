@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import pytest
 from absl import flags
 
@@ -7,7 +8,7 @@ from lrstudy.study.choices import choice
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.main import check_parts
 from lrstudy.study.plan import make_plan
-from lrstudy.study.starting import define_device_flags, start
+from lrstudy.study.starting import define_device_flags, says_peer_is_gone, start
 from tests.study.studies import BASE, parts
 
 SHARED = {"data_devices": 1, "zero_stage": 0, "accumulate": 1}
@@ -63,3 +64,9 @@ def test_a_landscape_has_no_examples_to_deal_out():
     river = dataclasses.replace(BASE, task=choice("task", "river"))
     with pytest.raises(ConfigError, match="a task whose loss is a mean over examples, got CurvedRiver"):
         check_parts(make_plan(parts(base=river)), "map", **{**SHARED, "accumulate": 2})
+
+
+def test_only_what_a_collective_raises_says_that_a_peer_is_gone():
+    assert says_peer_is_gone(ValueError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer"))
+    assert says_peer_is_gone(jax.errors.JaxRuntimeError("UNAVAILABLE"))
+    assert not says_peer_is_gone(ValueError("batch size must be a multiple of 4"))
