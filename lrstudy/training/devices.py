@@ -16,7 +16,17 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from lrstudy.training.parts import Means, OverParts, Sharing, averaged, averaged_loss, check_splits, split
+from lrstudy.training.parts import (
+    Means,
+    OverParts,
+    Sharing,
+    at_least_float32,
+    averaged,
+    averaged_loss,
+    check_splits,
+    mean_over_devices,
+    split,
+)
 from lrstudy.training.processes import place
 from lrstudy.training.state import TrainState
 from lrstudy.training.step import Metrics, Step
@@ -196,8 +206,10 @@ def _mean_over(means: Means, mesh: Mesh | None, axis: str, spread: bool, params:
     def local(params: Any, batch: Any, *rest: Any) -> Any:
         def mean(spec: P, leaf: Array) -> Array:
             if axis not in spec:
-                return jax.lax.pmean(leaf, axis)
-            return jax.lax.psum_scatter(leaf, axis, scatter_dimension=spec.index(axis), tiled=True) / size
+                return mean_over_devices(leaf, axis)
+            place = spec.index(axis)
+            summed = jax.lax.psum_scatter(at_least_float32(leaf), axis, scatter_dimension=place, tiled=True)
+            return (summed / size).astype(leaf.dtype)
 
         return jax.tree.map(mean, specs, means(params, batch, *rest), is_leaf=_is_spec)
 

@@ -98,6 +98,28 @@ def compiled_text(step: devices.Sharded, state: Any) -> str:
     return step.compiled(state).lower(state, batch(0), RATE).compile().as_text()
 
 
+def bfloat16_rows() -> Iterator[dict[str, Any]]:
+    """Parameters and gradients in bfloat16, whose means over devices are sums in float32."""
+
+    def small(step: Callable[..., Any]) -> tuple[Any, np.ndarray]:
+        state, found = begin(), []
+        state = state._replace(params=jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), state.params))
+        state = state._replace(opt_state=momentum(RATE).init(state.params))
+        for k in range(3):
+            state, metrics = step(state, batch(k), RATE)
+            found.append(float(metrics["loss"]))
+        return jax.device_get(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), state.params)), np.asarray(found)
+
+    expected, losses = small(jax.jit(STEP))
+    ways = {
+        "pmap": devices.data_parallel(STEP, jax.devices()[:4]),
+        "shard": devices.shard(STEP, devices.make_mesh(1, 4), 3),
+    }
+    for path, step in ways.items():
+        params, found = small(step)
+        yield {"path": path, "loss": apart(losses, found), "params": apart(expected, params)}
+
+
 def summed(axis: str) -> Sharing:
     """The wrong reduction: the gradient's sum in place of its mean."""
 
@@ -343,6 +365,7 @@ def everything() -> dict[str, Any]:
         "called": called_otherwise(),
         "lanes": list(lane_rows()),
         "restored": list(restored_rows()),
+        "bfloat16": list(bfloat16_rows()),
         "donated": donated(),
         "lane_collectives": lane_collectives(),
         "whole": [int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(begin().params)],

@@ -38,6 +38,14 @@ def test_steps_on_every_path_give_the_numbers_of_one_device(right):
         assert row["params"] < EQUAL, row
 
 
+def test_parameters_in_bfloat16_train_on_several_devices(found):
+    assert [row["path"] for row in found["bfloat16"]] == ["pmap", "shard"]
+    for row in found["bfloat16"]:
+        # One rounding an update, of 2^-8 of a value, and one of its gradient before that.
+        assert row["loss"] < 6 * 2**-8, row
+        assert row["params"] < 6 * 2**-8, row
+
+
 def test_a_sum_in_place_of_the_mean_is_caught(found):
     (wrong,) = (row for row in found["steps"] if row["path"] == "sum for mean")
     assert wrong["params"] > 1000 * EQUAL
