@@ -78,22 +78,20 @@ def fastest(layouts: Mapping[str, Layout], prepare: Prepare) -> str:
 
 
 def _timer(job: Job, lanes: Lane) -> Callable[[], float]:
-    """Seconds a step, of a program that is compiled and whose lanes are initialised."""
-    held, steps = [lanes], 1
+    """Seconds a step of a compiled program, over as many as make its call long enough to be timed."""
+    held, last = [lanes], min(_MOST_STEPS, max(job.cadence.steps))
 
-    def call(start: int, stop: int, fresh: bool = False) -> float:
+    def call(steps: int) -> float:
+        window = make_window(0, steps, fresh=True)
         began = time.perf_counter()
-        held[0], _ = jax.block_until_ready(
-            job.program(held[0], job.hparams, job.data, make_window(start, stop, fresh=fresh))
-        )
+        held[0], _ = jax.block_until_ready(job.program(held[0], job.hparams, job.data, window))
         return time.perf_counter() - began
 
-    call(0, 1, fresh=True)
-    last = min(_MOST_STEPS, max(job.cadence.steps))
-    while (seconds := call(0, min(steps, last), fresh=True)) < _SECONDS and steps < last:
-        steps = min(last, steps * 4)
-    del seconds
-    return lambda: call(0, min(steps, last), fresh=True) / min(steps, last)
+    call(1)  # compiles
+    steps = 1
+    while steps < last and call(steps) < _SECONDS:
+        steps = min(last, 4 * steps)
+    return lambda: call(steps) / steps
 
 
 def _read(path: Path) -> dict[str, Any]:

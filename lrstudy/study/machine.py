@@ -22,6 +22,11 @@ def devices() -> list[str]:
     return [f"{d.platform}: {d.device_kind}" for d in jax.local_devices()]
 
 
+def cores() -> int:
+    """Those that this process may use, where the system tells, and all of them elsewhere."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_compilation_cache() -> None:
     """Keeps compiled programs under the user's cache folder, so that a second start does not compile.
 

@@ -16,6 +16,7 @@ from absl import flags
 
 from lrstudy.study.command import MODULE
 from lrstudy.study.errors import ConfigError
+from lrstudy.study.machine import cores, versions
 
 _OWN = ("workdir", "host_devices", "coordinator", "num_processes", "process_id", "heartbeat_seconds")
 """Flags that processes which train together may give otherwise: names of one place, and where each is."""
@@ -65,7 +66,7 @@ def use_host_devices(count: int | None = None) -> None:
         told = any(name in os.environ or name in os.environ.get("XLA_FLAGS", "") for name in _TOLD)
         with contextlib.suppress(RuntimeError):  # it runs already, on what it was told
             if not told:
-                jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+                jax.config.update("jax_num_cpu_devices", cores())
         return
     if count < 1:
         raise ConfigError(f"host_devices must be at least 1, got {count!r}")
@@ -127,7 +128,6 @@ def _check_alike(values: flags.FlagValues) -> None:
     Raises:
         ConfigError: flags or versions differ, on every process.
     """
-    from lrstudy.study.machine import versions
     from lrstudy.training.processes import any_process, told
 
     # Libraries define further ones where they are imported.

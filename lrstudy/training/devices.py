@@ -120,7 +120,7 @@ class Sharded:
 
     def _shardings(self, state: TrainState) -> TrainState:
         specs = state_specs(state, self.zero_stage, self._axis, self.mesh.shape[self._axis])
-        return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs, is_leaf=lambda x: isinstance(x, P))
+        return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), specs, is_leaf=_is_spec)
 
 
 def shard(step: Step, mesh: Mesh, zero_stage: int = 0) -> Sharded:

@@ -91,7 +91,7 @@ class Layout:
         """Shapes and types of lanes as they are saved, with where each process reads what of them."""
         if self.mesh is None:
             return abstract
-        mesh, whole = self.mesh, len(abstract.alive.shape) and abstract.alive.shape[0] % self._size(LANES) == 0
+        mesh, whole = self.mesh, abstract.alive.shape[0] % self._size(LANES) == 0
         specs = self._specs(abstract) if whole else jax.tree.map(lambda _: P(), abstract)
 
         def one(leaf: jax.ShapeDtypeStruct, spec: P) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import jax
 import pytest
@@ -6,6 +7,7 @@ from absl import flags
 
 from lrstudy.study.choices import choice
 from lrstudy.study.errors import ConfigError
+from lrstudy.study.machine import cores
 from lrstudy.study.main import check_parts
 from lrstudy.study.plan import make_plan
 from lrstudy.study.starting import define_device_flags, says_peer_is_gone, start
@@ -70,3 +72,11 @@ def test_only_what_a_collective_raises_says_that_a_peer_is_gone():
     assert says_peer_is_gone(ValueError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer"))
     assert says_peer_is_gone(jax.errors.JaxRuntimeError("UNAVAILABLE"))
     assert not says_peer_is_gone(ValueError("batch size must be a multiple of 4"))
+
+
+def test_cores_are_counted_on_systems_that_do_not_say_which_may_be_used(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert cores() == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

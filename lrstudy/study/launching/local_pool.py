@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrstudy.study.launching.handout import RUNS, WAITS, Handout
+from lrstudy.study.machine import cores
 from lrstudy.study.workdir import Workdir, is_held
 
 
@@ -30,7 +31,7 @@ class LocalPool:
 
     def __init__(self, workdir: Workdir, command: Sequence[str], jobs: int | None) -> None:
         self._workdir, self._command = workdir, command
-        self._jobs = jobs or _cores()
+        self._jobs = jobs or cores()
         self._queue: list[tuple[str, Handout]] = []
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._others = 0  # tasks of launching commands that were killed
@@ -83,8 +84,3 @@ class LocalPool:
                 )  # fmt: skip
             finally:
                 os.close(descriptor)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
