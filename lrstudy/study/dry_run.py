@@ -86,14 +86,14 @@ def _step_of(run: Run) -> _Step:
     hparams = run.hyperparameters
     transform = functools.partial(make_transform, run)
     lane = jax.eval_shape(functools.partial(init_lane, make_transform=transform), hparams)
-    data = run.task.load()
+    data = run.task.abstract_data()
     step = make_gradient_step(run.task.gradient, transform, run.task.loss)
 
     def update(state: Any, data: Any) -> Any:
         batch = run.task.batch(data, jnp.int32(0), state.step)
         return step(state, batch, hparams)[0]
 
-    analysis = jax.jit(update).lower(lane.state, jax.eval_shape(lambda: data)).cost_analysis() or {}
+    analysis = jax.jit(update).lower(lane.state, data).cost_analysis() or {}
     state_bytes = _bytes((lane.state.params, lane.state.opt_state))
     return _Step(_count(lane.state.params), state_bytes, _bytes(data), float(analysis.get("flops", 0.0)))
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from lrstudy import pytrees
 from lrstudy.ghosts import STATISTICS
+from lrstudy.tasks.ahead import Reader
 
 Params = Any
 Batch = Any
@@ -104,6 +105,28 @@ class Task:
             ValueError: the data cannot be read; the message names the field, the rule and the value.
         """
         return ()
+
+    def check_ready(self) -> None:
+        """Refuses data that a plan can be made without, but no run can.
+
+        Raises:
+            ValueError: they are not there; the message says how they are made.
+        """
+
+    def abstract_data(self) -> Data:
+        """Shapes and types of what ``batch`` and ``evaluate`` are given; a plan's cost is counted with them."""
+        data = self.load()
+        return jax.eval_shape(lambda: data)
+
+    def reader(self) -> Reader | None:
+        """What reads batches on the host while the device trains; ``None``: they are made of what was loaded.
+
+        ``batch`` finds them in an ``Ahead``.
+
+        Raises:
+            ValueError: as ``load``.
+        """
+        return None
 
     def tokens_per_step(self) -> int:
         """Examples (text: predicted tokens) that one batch holds."""

@@ -176,8 +176,7 @@ def check_task(task: Task, devices: int, micro_batches: int) -> None:
     if getattr(module, "ghost_size", None) == 0:
         rule = "a model whose examples do not depend on each other, or model.ghost_size above 0"
         raise ValueError(f"a batch in parts needs {rule}, got {type(module).__name__}")
-    data = task.load()
-    batch = jax.eval_shape(lambda: task.batch(data, jnp.int32(0), jnp.int32(0)))
+    batch = jax.eval_shape(lambda data: task.batch(data, jnp.int32(0), jnp.int32(0)), task.abstract_data())
     what = f"parts, {devices} devices x {micro_batches} micro-batches" if micro_batches > 1 else "devices"
     check_splits(batch, count, what)
 
