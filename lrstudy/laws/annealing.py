@@ -32,6 +32,8 @@ class AnnealingLaw(ScheduleLaw):
         decay: the momentum's lambda, in [0, 1); 0.99 to 0.999 are sensible.
     """
 
+    paper: ClassVar = "Tissue et al. 2024, arXiv 2408.11029"
+
     parameters: ClassVar = (
         Parameter("L0"),
         Parameter("A"),

@@ -26,6 +26,8 @@ class ChinchillaLaw(SizeLaw):
         beta: exponent of the tokens.
     """
 
+    paper: ClassVar = "Hoffmann et al. 2022, arXiv 2203.15556"
+
     parameters: ClassVar = (Parameter("E"), Parameter("A"), Parameter("B"), Parameter("alpha"), Parameter("beta"))
     columns: ClassVar = ("N", "D")
 

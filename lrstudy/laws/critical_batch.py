@@ -1,7 +1,7 @@
 """The critical batch size: what larger batches save in updates, and cost in examples."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ class CriticalBatch:
         B_star: tokens at a loss of 1.
         alpha_B: how it grows as the loss falls.
     """
+
+    paper: ClassVar = "Kaplan et al. 2020, arXiv 2001.08361"
 
     B_star: float = 2.1e8
     alpha_B: float = 0.21

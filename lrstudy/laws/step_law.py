@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class StepLaw(HyperparameterLaw):
         batch_factor: d.
         batch_tokens: e.
     """
+
+    paper: ClassVar = "Li et al. 2025, arXiv 2503.04715"
 
     rate_factor: float = 1.79
     rate_size: float = -0.713

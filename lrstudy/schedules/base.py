@@ -32,6 +32,8 @@ class Schedule(abc.ABC):
 
     tables: ClassVar[tuple[str, ...]] = ()
     """Fields that hold an array of numbers where other fields hold a number."""
+    paper: ClassVar[str] = ""
+    """Where the rule comes from; empty where it is nobody's."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

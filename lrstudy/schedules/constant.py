@@ -1,6 +1,7 @@
 """A constant rate."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -18,6 +19,8 @@ class Constant(Warmed):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Goyal et al. 2017, arXiv 1706.02677, for the warmup"
 
     def __post_init__(self) -> None:
         self.check_peak()

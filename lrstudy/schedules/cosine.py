@@ -1,6 +1,7 @@
 """Cosine decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -24,6 +25,8 @@ class Cosine(SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Loshchilov & Hutter 2017, SGDR, arXiv 1608.03983"
 
     _: dataclasses.KW_ONLY
     exponent: Number = 1.0

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 
@@ -26,6 +27,8 @@ class CyclicCosine(Cyclic):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Loshchilov & Hutter 2017, SGDR, arXiv 1608.03983"
 
     _: dataclasses.KW_ONLY
     end: Number = 0.0

@@ -1,6 +1,7 @@
 """Exponential decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ class Exponential(SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Hu et al. 2024, MiniCPM, arXiv 2404.06395, for the half-life"
 
     _: dataclasses.KW_ONLY
     half_life: Number | None = None

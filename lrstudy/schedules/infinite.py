@@ -1,6 +1,7 @@
 """An infinite schedule: it needs no length, and is annealed whenever a model is wanted."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -37,6 +38,8 @@ class Infinite(Warmed):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Ibrahim et al. 2024, arXiv 2403.08763; Singh et al. 2025, arXiv 2503.02844"
 
     constant: Number
     _: dataclasses.KW_ONLY

@@ -1,6 +1,7 @@
 """Inverse square root decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ class InverseSqrt(Warmed):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Zhai et al. 2021, Scaling Vision Transformers, arXiv 2106.04560"
 
     _: dataclasses.KW_ONLY
     timescale: Number | None = None

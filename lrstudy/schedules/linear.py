@@ -1,6 +1,7 @@
 """Linear decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -18,6 +19,8 @@ class Linear(SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Defazio et al. 2023, arXiv 2310.07831"
 
     def decayed(self, over: jax.Array, left: jax.Array) -> jax.Array:
         """Implements `SingleDecay.decayed`."""

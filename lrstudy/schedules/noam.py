@@ -1,6 +1,7 @@
 """The schedule of the first transformer."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class Noam(Schedule):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Vaswani et al. 2017, arXiv 1706.03762"
 
     model_width: Steps
     warmup_steps: Steps

@@ -1,7 +1,7 @@
 """One cycle: up, down, and further down."""
 
 import dataclasses
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,8 @@ class OneCycle(Schedule):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Smith & Topin 2017, Super-Convergence, arXiv 1708.07120"
 
     peak: Number
     total_steps: Steps

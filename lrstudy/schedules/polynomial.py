@@ -1,6 +1,7 @@
 """Polynomial decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -23,6 +24,8 @@ class Polynomial(SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "the rule is older than its papers"
 
     _: dataclasses.KW_ONLY
     power: Number = 1.0

@@ -1,6 +1,7 @@
 """The Power scheduler: a rate that follows from the batch size and the tokens seen."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,8 @@ class Power(Shaped, Schedule):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Shen et al. 2024, Power Scheduler, arXiv 2408.13359"
 
     peak: Number = 0.02
     _: dataclasses.KW_ONLY

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ class Rewarmed(Schedule):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Gupta et al. 2023, arXiv 2308.04014; Ibrahim et al. 2024, arXiv 2403.08763"
 
     peaks: tuple[Number, ...]
     boundaries: tuple[Steps, ...]

@@ -1,6 +1,7 @@
 """REX decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ class Rex(SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"
 
     _: dataclasses.KW_ONLY
     d: Number = 0.5

@@ -1,6 +1,7 @@
 """A schedule that is read less often than at every step."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ class Sampled(Schedule):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"
 
     schedule: Schedule
     total_steps: Steps

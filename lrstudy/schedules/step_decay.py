@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 
@@ -27,6 +28,8 @@ class StepDecay(Warmed):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Goyal et al. 2017, arXiv 1706.02677, with boundaries at 30, 60 and 80 epochs"
 
     boundaries: tuple[Steps, ...]
     _: dataclasses.KW_ONLY

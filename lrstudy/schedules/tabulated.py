@@ -31,6 +31,8 @@ class Tabulated(Schedule):
         ScheduleError: for a bad argument.
     """
 
+    paper: ClassVar = "Defazio et al. 2023, arXiv 2310.07831, whose refined schedules are tables"
+
     tables: ClassVar[tuple[str, ...]] = ("values",)
 
     values: np.ndarray | jax.Array | tuple[float, ...]

@@ -1,7 +1,7 @@
 """Warmup, stable, decay (WSD)."""
 
 import dataclasses
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 
@@ -31,6 +31,8 @@ class WSD(Shaped, SingleDecay):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Hu et al. 2024, MiniCPM, arXiv 2404.06395; Hägele et al. 2024, arXiv 2405.18392"
 
     _: dataclasses.KW_ONLY
     decay_steps: Steps | None = None

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 
@@ -39,6 +39,8 @@ class WSDS(Shaped, Cyclic):
     Raises:
         ScheduleError: for a bad argument.
     """
+
+    paper: ClassVar = "Wen et al. 2024, arXiv 2410.05192"
 
     _: dataclasses.KW_ONLY
     shape: str = "inverse"
