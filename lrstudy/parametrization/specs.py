@@ -11,7 +11,6 @@ from lrstudy.optimizers.paths import STACK
 
 Role = Literal["input", "hidden", "output", "bias", "norm", "scalar"]
 ROLES: tuple[Role, ...] = ("input", "hidden", "output", "bias", "norm", "scalar")
-Specs = dict[str, "ParamSpec"]
 
 _VECTORS = {"bias": "bias", "scale": "norm"}
 _FIELDS = {"role", "m_in", "m_out", "in_stack", "tied", "in_axes"}
@@ -34,6 +33,10 @@ class ParamSpec(NamedTuple):
     m_out: float
     in_stack: bool = False
     tied: bool = False
+
+
+Specs = dict[str, ParamSpec]
+"""A tensor's path to what it is."""
 
 
 class SpecError(ValueError):
