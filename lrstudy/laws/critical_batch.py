@@ -73,6 +73,11 @@ def batch_tradeoff(batches: Any, steps: Any) -> BatchTradeoff:
 
     Raises:
         LawError: for values that are not positive.
+
+    Example:
+        >>> found = batch_tradeoff([100, 400], [300, 150])  # 100 updates at least, 20,000 examples at least
+        >>> round(found.least_steps), round(found.least_examples)
+        (100, 20000)
     """
     from scipy.optimize import nnls
 

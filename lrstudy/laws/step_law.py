@@ -31,6 +31,11 @@ class StepLaw(HyperparameterLaw):
         rate_tokens: c.
         batch_factor: d.
         batch_tokens: e.
+
+    Example:
+        >>> rate, batch = StepLaw().predict(N=1e9, D=1e11)
+        >>> f"{rate:.2e}", f"{batch:.2e}"
+        ('1.63e-03', '1.11e+06')
     """
 
     paper: ClassVar = "Li et al. 2025, arXiv 2503.04715"

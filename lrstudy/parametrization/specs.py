@@ -79,6 +79,11 @@ def infer_specs(base_shapes: Any, target_shapes: Any, overrides: Sequence[tuple[
             grew where the fan-out did not and the tensor is not named the readout (a forgotten width, or a single
             key-value head of fixed size); the sides of a tensor of more than two infinite axes are ambiguous; stacked
             layers differ in number; a role contradicts the sides, or a side's growth is no positive number.
+
+    Example:
+        >>> base, target = ({"w": jax.ShapeDtypeStruct((8, width), "float32")} for width in (64, 256))
+        >>> infer_specs(base, target)["w"]  # from 8 inputs to the width, which is four times the base's
+        ParamSpec(role='input', m_in=1.0, m_out=4.0, in_stack=False, tied=False)
     """
     base, target = flat(base_shapes), flat(target_shapes)
     if base.keys() != target.keys():

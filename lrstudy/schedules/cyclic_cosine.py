@@ -26,6 +26,11 @@ class CyclicCosine(Cyclic):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = CyclicCosine(1.0, [100, 200])
+        >>> [float(schedule(step)) for step in (0, 50, 100, 150, 200)]
+        [1.0, 0.5, 1.0, 0.5, 0.0]
     """
 
     paper: ClassVar = "Loshchilov & Hutter 2017, SGDR, arXiv 1608.03983"

@@ -25,6 +25,11 @@ class Noam(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Noam(64, 16)
+        >>> [float(schedule(step)) for step in (0, 15, 63)]
+        [0.001953125, 0.03125, 0.015625]
     """
 
     paper: ClassVar = "Vaswani et al. 2017, arXiv 1706.03762"

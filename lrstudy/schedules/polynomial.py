@@ -23,6 +23,11 @@ class Polynomial(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Polynomial(1.0, 100, power=2.0)
+        >>> [float(schedule(step)) for step in (0, 50, 100)]
+        [1.0, 0.25, 0.0]
     """
 
     paper: ClassVar = "the rule is older than its papers"

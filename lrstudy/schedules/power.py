@@ -40,6 +40,11 @@ class Power(Shaped, Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Power(0.5, batch_size=1, sequence_length=1, warmup_tokens=4, a=1.0, b=-0.5)
+        >>> [float(schedule(step)) for step in (0, 2, 4, 16, 64)]
+        [0.0, 0.25, 0.5, 0.25, 0.125]
     """
 
     paper: ClassVar = "Shen et al. 2024, Power Scheduler, arXiv 2408.13359"

@@ -29,6 +29,11 @@ class Rex(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Rex(1.0, 90)
+        >>> [float(schedule(step)) for step in (0, 60, 90)]
+        [1.0, 0.5, 0.0]
     """
 
     paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"

@@ -26,6 +26,12 @@ class Sampled(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Tabulated
+        >>> schedule = Sampled(Tabulated([1.0, 0.0], total_steps=101), 100, 4)
+        >>> [float(schedule(step)) for step in (0, 24, 25, 99, 100)]
+        [1.0, 1.0, 0.75, 0.25, 0.0]
     """
 
     paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"

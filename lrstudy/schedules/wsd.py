@@ -30,6 +30,11 @@ class WSD(Shaped, SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = WSD(1.0, 100, warmup_steps=10, decay_fraction=0.2, shape="linear")
+        >>> [float(schedule(step)) for step in (0, 5, 10, 80, 90, 100)]
+        [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
 
     paper: ClassVar = "Hu et al. 2024, MiniCPM, arXiv 2404.06395; Hägele et al. 2024, arXiv 2405.18392"
