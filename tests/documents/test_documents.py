@@ -109,7 +109,9 @@ WITH_PYTHON = [page for page in PAGES if page not in APART and blocks(page, "pyt
 def test_python_of_the_page_on_devices_runs_on_eight():
     code = "\n".join((ON_DEVICES, *blocks("docs/devices.md", "python")))
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
