@@ -37,7 +37,7 @@ def put(block, folder):
         return path
     lines = path.read_text().splitlines(keepends=True)
     (found,) = [i for i, line in enumerate(lines) if line.strip() == place["line"].strip()]
-    lines.insert(found + (place["side"] == "below"), body)
+    lines.insert(found, f"{body}\n\n") if place["side"] == "above" else lines.insert(found + 1, body)
     path.write_text("".join(lines))
     return path
 
