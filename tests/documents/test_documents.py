@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from absl import flags
 
-from lrstudy import optimizers, tasks
 from lrstudy.schedules import Constant, Cosine
 from lrstudy.study.command import parse, read_command
 from lrstudy.study.errors import ConfigError
@@ -182,9 +181,3 @@ def test_a_flag_that_a_page_misspells_would_be_found():
         read("experiments.sweep", ["--config.step=3"])
     with pytest.raises(SystemExit):
         read("experiments.benchmark", ["--submissions=adamw"])
-
-
-@pytest.mark.parametrize(("path", "table"), [("config.task", tasks.TABLE), ("config.optimizer", optimizers.TABLE)])
-def test_the_flags_that_name_a_row_are_listed_with_all_rows(path, table):
-    (listed,) = re.findall(rf"`--{path}=([^`]+)`", text_of("docs/running.md"))
-    assert set(listed.split(r"\|")) == set(table)
