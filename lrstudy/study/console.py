@@ -181,14 +181,13 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 def _compare(given: Any, flags: Sequence[str]) -> int:
-    from lrstudy.study.compare import compare
-
     folders = [Path(part) for part in given.compare.split(",")]
     if len(folders) != 2 or given.folder is not None:
         raise ConfigError(f"compare must be two folders, DIR1,DIR2, got {given.compare!r}")
     if flags:
         raise ConfigError(f"unexpected argument {flags[0]!r}")
-    print(f"report: {compare(*folders, given.out)}")
+    made = importlib.import_module("lrstudy.study.compare").compare(*folders, given.out)
+    print(f"report: {made}")
     return OK
 
 

@@ -99,6 +99,7 @@ class Workdir:
         self.plan = root / "plan.json"
         self.runs = root / "runs.parquet"
         self.claims = root / "claims.json"
+        self.announced = root / "announced.json"
         self.report = root / "report.html"
         self.metrics = root / "metrics"
         self.groups = root / "groups"
