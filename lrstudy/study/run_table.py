@@ -27,7 +27,7 @@ def run_table(standing: Standing, sort: str | None = None, limit: int | None = N
         ConfigError: there is no such column.
     """
     runs = standing.runs
-    leaves, metrics = varying(runs), _metrics(runs)
+    leaves, metrics = varying([run.config for run in runs]), _metrics(runs)
     names = ["run_id", *leaves, "outcome", *metrics[:1], "step", *metrics[1:]]
     cells = [_cells(run) for run in runs]
     key, largest = (sort.removeprefix("-"), sort.startswith("-")) if sort else (next(iter(metrics), "run_id"), False)

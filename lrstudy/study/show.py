@@ -23,7 +23,7 @@ from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.run_table import run_table
 from lrstudy.study.standing import UNFINISHED, GroupStanding, Reader, RunStanding, Standing, outcomes, varying
 from lrstudy.study.text_table import TextTable, number
-from lrstudy.study.workdir import Workdir
+from lrstudy.study.workdir import Workdir, check_study
 
 _LOOKS, _LOOK_SECONDS = 5, 0.1
 _MOST_GROUPS, _MOST_NAMED = 30, 8
@@ -95,6 +95,7 @@ def duration(seconds: float) -> str:
 def overview(standing: Standing, now: float) -> _View:
     """The study, its programs, what diverged and what is claimed."""
     runs, trunks = standing.runs, standing.trunks
+    names = varying([run.config for run in runs])
     preset = f", preset {standing.preset}" if standing.preset else ""
     facts = [
         ("study", f"{standing.experiment}{preset}, in {standing.root}"),
@@ -104,14 +105,14 @@ def overview(standing: Standing, now: float) -> _View:
     ]
     lost = [run for run in runs if run.outcome in ("diverged", "failed")]
     if lost:
-        facts.append(("lost", _named(lost, varying(runs))))
+        facts.append(("lost", _named(lost, names)))
     if standing.claims:
         held = sum(bool(claim["holds"]) for claim in standing.claims)
         so_far = "" if standing.concluded else " so far"
         doubt = f", {len(unsettled(standing.claims))} not settled" if unsettled(standing.claims) else ""
         facts.append(("claims", f"{held} of {len(standing.claims)} hold{so_far}{doubt}"))
     facts.append(("report", str(standing.report) if standing.report else "not written yet"))
-    tables = [("", _group_table(standing.groups, varying(runs)))]
+    tables = [("", _group_table(standing.groups, names))]
     if standing.claims:
         tables.append(("", _claim_table(standing.claims)))
     return _View(facts, tables)
@@ -221,8 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(given: argparse.Namespace, workdir: Workdir) -> None:
-    if not workdir.plan.is_file():
-        raise ConfigError(f"folder must hold a study, got '{workdir.root}'")
+    check_study(workdir)
     if not given.runs and (given.sort is not None or given.limit is not None):
         raise ConfigError("sort and limit are for --runs")
     if given.limit is not None and given.limit < 1:

@@ -257,10 +257,10 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
-def varying(runs: Sequence[RunStanding]) -> list[str]:
-    """The leaves by which runs differ."""
-    names = dict.fromkeys(name for run in runs for name in run.config)
-    begun = [run.config for run in runs if run.config]
+def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The leaves by which configurations differ; those of runs that have not begun say nothing."""
+    begun = [config for config in configs if config]
+    names = dict.fromkeys(name for config in begun for name in config)
     return [name for name in names if len({repr(config.get(name)) for config in begun}) > 1]
 
 

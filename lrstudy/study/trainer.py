@@ -37,6 +37,10 @@ class PreemptedError(Exception):
     """Training was asked to stop and has saved."""
 
 
+def _say_nothing(group_id: str | None = None) -> None:
+    del group_id
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How runs are trained; none of it but the predictor changes what they compute.
@@ -51,6 +55,7 @@ class Settings:
         keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
         predictor: gives what ``early_stop`` extrapolates curves with.
+        recorded: is told the id of a group whose records have changed; without one, that any may have.
     """
 
     executor: Executor = "auto"
@@ -62,6 +67,7 @@ class Settings:
     keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
     predictor: Callable[[], Predictor] = load_extrapolator
+    recorded: Callable[..., None] = _say_nothing
 
 
 @dataclasses.dataclass
@@ -147,10 +153,12 @@ class GroupTrainer:
                 self._copy_trunk_rows(trunk_rows())
         if position is None:
             position = _Position(self.layout.empty(self._abstract), 0, fresh=True)
+        self._settings.recorded(self._group.group_id)
         finals = self._train(position, self._group.stop, record=True)
         alive, updates = fetch((position.lanes.alive, position.lanes.state.step))
         if process().leads:
             self._store.finish(self._outcomes(alive, updates, finals), {"seconds": position.seconds})
+        self._settings.recorded(self._group.group_id)
         together(f"group {self._group.group_id}")
 
     def lanes_at(self, step: int, trunk_lanes: TrunkLanes) -> Lane:
@@ -314,6 +322,7 @@ class GroupTrainer:
             self._store.write_rows(rows, start, stop)
         except OSError as error:
             raise StudyError(f"step {stop}: the metric rows could not be written: {error.strerror}") from error
+        self._settings.recorded(self._group.group_id)
 
     def _save(self, position: _Position) -> None:
         checkpoint.save(self._folder, position.step, self._runs(position), self._meta(position))

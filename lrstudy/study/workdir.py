@@ -232,6 +232,16 @@ class Workdir:
                 path.unlink(missing_ok=True)
 
 
+def check_study(workdir: Workdir) -> None:
+    """Refuses a folder that holds no study, for commands that only read one.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    if not workdir.plan.is_file():
+        raise ConfigError(f"folder must hold a study, got '{workdir.root}'")
+
+
 def _check_name(root: Path) -> None:
     """Records are UTF-8.
 
