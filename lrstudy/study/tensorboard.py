@@ -93,7 +93,7 @@ class EventFiles:
         plan, begun = read_json(self._workdir.plan) or {}, self._workdir.begun.all()
         homes = {run_id: home for run_id, (home, _) in finished_runs(self._workdir).items()}
         planned = {lane["run_id"]: group["group"] for group in plan.get("groups", ()) for lane in group["lanes"]}
-        names = {homes.get(run_id, name) for run_id, name in planned.items()}
+        names: set[str] = {homes.get(run_id, name) for run_id, name in planned.items()}
         if group_id is not None:
             names = {group_id}
         for name in sorted(names & begun.keys() - self._complete):
