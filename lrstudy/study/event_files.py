@@ -69,7 +69,7 @@ def scalars(columns: Mapping[str, np.ndarray], steps: Sequence[int], wall_time: 
 
 
 def session_start(leaves: Mapping[str, Any], wall_time: float) -> list[Any]:
-    """The first events of a run: whatever was read of it before is void, and these are its hyperparameters."""
+    """The first events of a run: whatever was read of it before is void, and these are its hyperparameters, if any."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
     from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
 
@@ -84,7 +84,7 @@ def session_start(leaves: Mapping[str, Any], wall_time: float) -> list[Any]:
     return [
         Event(wall_time=wall_time, file_version=_VERSION),
         Event(wall_time=wall_time, step=0, session_log=SessionLog(status=SessionLog.START)),
-        _about(_START, wall_time, session_start_info=info),
+        *([_about(_START, wall_time, session_start_info=info)] if leaves else ()),
     ]
 
 

@@ -1,6 +1,6 @@
 """The runs of a study as a table: what varies between them, how they ended, and their metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ def run_table(standing: Standing, sort: str | None = None, limit: int | None = N
         ConfigError: there is no such column.
     """
     runs = standing.runs
-    leaves, metrics = varying([run.config for run in runs]), _metrics(runs)
+    leaves = varying([run.config for run in runs])
+    named = {run.config["task"] for run in runs if run.config}
+    metrics = metric_order({name for run in runs for name in run.metrics}, named)
     names = ["run_id", *leaves, "outcome", *metrics[:1], "step", *metrics[1:]]
     cells = [_cells(run) for run in runs]
     key, largest = (sort.removeprefix("-"), sort.startswith("-")) if sort else (next(iter(metrics), "run_id"), False)
@@ -44,15 +46,15 @@ def run_table(standing: Standing, sort: str | None = None, limit: int | None = N
     return TextTable(names, rows, frozenset(numeric))
 
 
-def _metrics(runs: Sequence[RunStanding]) -> list[str]:
-    """The metrics that runs have, the one they are judged by first, those of every training step last."""
-    names = dict.fromkeys(name for run in runs for name in run.metrics)
-    judged = {tasks.TABLE[run.config["task"]].objective for run in runs if run.config.get("task") in tasks.TABLE}
+def metric_order(names: Iterable[str], tasks_named: Iterable[str]) -> list[str]:
+    """Metrics as a reader wants them: those that the tasks are judged by first, those of every training step last.
 
-    def place(name: str) -> tuple[bool, bool, bool]:
-        return name not in judged, name != "loss", name in METRICS
-
-    return sorted(names, key=place)
+    Args:
+        names: of the metrics.
+        tasks_named: names of the tasks.
+    """
+    judged = {tasks.TABLE[name].objective for name in tasks_named if name in tasks.TABLE}
+    return sorted(names, key=lambda name: (name not in judged, name != "loss", name in METRICS, name))
 
 
 def _cells(run: RunStanding) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from lrstudy.study.event_files import (
     session_start,
 )
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
+from lrstudy.study.run_table import metric_order
 from lrstudy.study.standing import flat, varying
 from lrstudy.study.store import finished_runs, read_table
 from lrstudy.study.workdir import Workdir, check_study, read_json
@@ -93,17 +94,17 @@ class EventFiles:
         plan, begun = read_json(self._workdir.plan) or {}, self._workdir.begun.all()
         homes = {run_id: home for run_id, (home, _) in finished_runs(self._workdir).items()}
         planned = {lane["run_id"]: group["group"] for group in plan.get("groups", ()) for lane in group["lanes"]}
-        names: set[str] = {homes.get(run_id, name) for run_id, name in planned.items()}
-        if group_id is not None:
-            names = {group_id}
+        trunks = frozenset(plan.get("trunks", ()))
+        located = planned | {run_id: home for run_id, home in homes.items() if run_id in planned}
+        names = set(located.values()) if group_id is None else {group_id}
         for name in sorted(names & begun.keys() - self._complete):
             # A run that was stopped in another program is where it was finished.
             ids = [run_id for run_id in begun[name]["runs"] if homes.get(run_id, name) == name]
-            self._update_group(name, begun[name], ids)
+            self._update_group(name, begun[name], ids, trunks)
         if group_id is None or "outcomes" in begun.get(group_id, {}):
-            self._describe(begun, planned.keys() - set(plan.get("trunks", ())))
+            self._describe(begun, planned.keys() - trunks)
 
-    def _update_group(self, name: str, group: Mapping[str, Any], ids: Sequence[str]) -> None:
+    def _update_group(self, name: str, group: Mapping[str, Any], ids: Sequence[str], trunks: Collection[str]) -> None:
         finished = "outcomes" in group
         if finished and name not in self._written and all(is_complete(self._root / run_id) for run_id in ids):
             self._complete.add(name)
@@ -111,7 +112,7 @@ class EventFiles:
         paths = sorted(self._workdir.metrics.glob(f"{name}-*.parquet"), key=_first_step)
         written, names = self._written.get(name), frozenset(path.name for path in paths)
         if written is None or not written.names <= names or not all(path.is_file() for path in written.paths.values()):
-            self._written[name] = self._anew(name, group, ids, paths)
+            self._written[name] = self._anew(name, group, {i: i not in trunks for i in ids}, paths)
         else:
             for run_id, events in _rows([path for path in paths if path.name not in written.names]).items():
                 if run_id in written.paths:
@@ -120,13 +121,15 @@ class EventFiles:
         if finished:
             self._finish(name, group, ids)
 
-    def _anew(self, name: str, group: Mapping[str, Any], ids: Sequence[str], paths: Sequence[Path]) -> _Written:
-        """Writes all that is recorded of a group, in place of what was there."""
+    def _anew(self, name: str, group: Mapping[str, Any], asked: Mapping[str, bool], paths: Sequence[Path]) -> _Written:
+        """Writes all that is recorded of a group, in place of what was there; ``asked``: for which runs it is."""
         rows, configs = _rows(paths), dict(zip(group["runs"], group.get("configs", ()), strict=False))
         began = (paths[0] if paths else self._workdir.groups / f"{name}.json").stat().st_mtime
         found = {}
-        for run_id in ids:
-            start = session_start(flat(configs.get(run_id, {})), began)
+        for run_id, is_trial in asked.items():
+            # A trunk that nobody asked for is no trial to be compared.
+            leaves = flat(configs.get(run_id, {})) if is_trial else {}
+            start = session_start(leaves, began)
             found[run_id] = replace_file(self._root / run_id, framed([*start, *rows.get(run_id, ())]))
         return _Written(found, frozenset(path.name for path in paths))
 
@@ -144,7 +147,8 @@ class EventFiles:
         pairs = [pair for g in begun.values() for pair in zip(g["runs"], g.get("configs", ()), strict=False)]
         configs = [flat(config) for run_id, config in pairs if run_id in asked]
         leaves = {name: next(own[name] for own in configs if name in own) for name in varying(configs)}
-        metrics = sorted({name for g in begun.values() for entry in g.get("outcomes", ()) for name in entry["metrics"]})
+        found = {name for g in begun.values() for entry in g.get("outcomes", ()) for name in entry["metrics"]}
+        metrics = metric_order(found, {config["task"] for config in configs})
         if configs and (leaves, metrics) != self._about:
             replace_file(self._root, framed(experiment(leaves, metrics, self._workdir.plan.stat().st_mtime)))
             self._about = leaves, metrics

@@ -106,8 +106,14 @@ def test_a_run_has_its_hyperparameters_and_final_metrics(followed):
         for group in workdir.begun.all().values()
         for run_id, config in zip(group["runs"], group["configs"], strict=True)
     }
+    trunks = read_json(workdir.plan)["trunks"]
+    assert trunks
     for run_id, (_, entry) in finished_runs(workdir).items():
         found = read(followed / FOLDER / run_id)
+        # A trunk that nobody asked for is no trial.
+        assert ("_hparams_/session_start_info" in found.about) == (run_id not in trunks)
+        if run_id in trunks:
+            continue
         start = found.about["_hparams_/session_start_info"].session_start_info
         leaves = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
         assert leaves == configs[run_id]
@@ -122,6 +128,7 @@ def test_the_study_says_what_varies_and_what_is_measured(followed):
     about = read(followed / FOLDER).about["_hparams_/experiment"].experiment
     assert {(info.name, info.type) for info in about.hparam_infos} == {("schedule.peak", 3), ("seed", 3)}
     tags = {info.name.tag for info in about.metric_infos}
+    assert about.metric_infos[0].name.tag == "final/excess"  # what the task is judged by
     assert {"final/loss", "final/excess"} <= tags
     assert tags == {tag for _, tag in read(next(p for p in (followed / FOLDER).iterdir() if p.is_dir())).finals}
 
