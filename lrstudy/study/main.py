@@ -168,6 +168,10 @@ def _check_values() -> None:
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
+    if FLAGS.tensorboard:
+        from lrstudy.study.event_files import check_library
+
+        check_library()
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
