@@ -303,6 +303,7 @@ def _report(experiment: Experiment, workdir: Any) -> int:
     header = read_json(workdir.config)
     if header is None:
         raise StudyError(f"{workdir.config} is missing; the command that made the study writes it again")
+    _settings(workdir).recorded()
     return _conclude(experiment, workdir, header)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrstudy.study.arguments import Parser
+from lrstudy.study.arguments import Parser, leave_output
 from lrstudy.study.claims import unsettled, verdict
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
@@ -136,19 +136,22 @@ def _named(runs: Sequence[RunStanding], names: Sequence[str]) -> str:
 
 def _group_table(groups: Sequence[GroupStanding]) -> TextTable:
     heads = ("program", "step", "runs", "ended", "loss", "best")
-    rows = (
-        _merged(groups)
-        if len(groups) > _MOST_GROUPS
-        else [_group_row(group, _told_apart(group, groups)) for group in groups]
-    )
+    rows = _merged(groups) if len(groups) > _MOST_GROUPS else _single(groups)
     return TextTable(heads, rows, frozenset({"step", "runs", "loss", "best"}), frozenset({"program", "ended"}))
 
 
-def _told_apart(group: GroupStanding, groups: Sequence[GroupStanding]) -> list[str]:
-    """The leaves that tell a program's runs from those of others which would be called the same."""
-    alike = [run.config for other in groups if other.what == group.what for run in other.runs]
-    shared = {name: {number(run.config.get(name)) for run in group.runs} for name in varying(alike)}
-    return [f"{name} {min(values)}" for name, values in shared.items() if len(values) == 1 and min(values)]
+def _single(groups: Sequence[GroupStanding]) -> list[tuple[str, ...]]:
+    """A row a program; those which would be called the same are told apart by leaves that all runs of each share."""
+    configs: dict[str, list[Any]] = {}
+    for group in groups:
+        configs.setdefault(group.what, []).extend(run.config for run in group.runs)
+    names = {what: varying(alike) for what, alike in configs.items()}
+    rows = []
+    for group in groups:
+        shared = {name: {number(run.config.get(name)) for run in group.runs} for name in names[group.what]}
+        leaves = [f"{name} {min(values)}" for name, values in shared.items() if len(values) == 1 and min(values)]
+        rows.append(_group_row(group, leaves))
+    return rows
 
 
 def _group_row(group: GroupStanding, leaves: Sequence[str] = ()) -> tuple[str, ...]:
@@ -219,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_COMMAND
     except BrokenPipeError:
-        raise
+        leave_output()
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return RUN_FAILED
