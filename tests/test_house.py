@@ -24,7 +24,7 @@ MAY_USE = {
 }
 # Flags, files, clocks, devices and processes appear in these files alone, beside `study`.
 OUTSIDE_WORLD = {
-    "training": {"loop.py", "checkpoint.py", "devices.py"},
+    "training": {"loop.py", "checkpoint.py", "devices.py", "read_ahead.py"},
     "benchmark": {"clock.py", "loading.py", "targets.py"},
 }
 WORLDLY = {"time", "os", "pathlib", "shutil", "subprocess", "signal", "absl", "multiprocessing", "socket", "tempfile"}
@@ -83,7 +83,8 @@ def test_importing_the_package_is_cheap():
 
 def test_heavy_libraries_are_imported_where_they_are_used():
     loaded = loaded_by("import experiments.river_valley, experiments.sweep, experiments.benchmark")
-    assert not {"matplotlib", "pandas", "sklearn", "scipy.stats", "orbax.checkpoint", "tqdm", "tensorflow"} & loaded
+    assert not {"matplotlib", "pandas", "sklearn", "scipy.stats", "orbax.checkpoint", "tqdm"} & loaded
+    assert not {"tensorflow", "tensorflow_datasets", "grain", "array_record", "tensorboardX"} & loaded
 
 
 def test_every_module_says_what_it_is_for():
