@@ -1,4 +1,3 @@
-import functools
 import threading
 
 import grain
@@ -7,70 +6,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrstudy.models import MLP
-from lrstudy.optimizers import TABLE
 from lrstudy.schedules import Constant
 from lrstudy.tasks import Digits
-from lrstudy.tasks.ahead import Ahead, read_block
-from lrstudy.tasks.digits import epoch_examples, splits
+from lrstudy.tasks.ahead import read_block
 from lrstudy.training import lanes, loop, read_ahead
-from lrstudy.training.layout import layout_of
 from lrstudy.training.loop import Cadence
 from lrstudy.training.program import Hyperparameters, abstract_lanes, stack
 from lrstudy.training.read_ahead import ReadAhead, ReadError
-from lrstudy.training.sharpness import Sharpness, init_tracker
-
-STEPS = 50
-SEEDS = (3, 1, 3)
-
-
-def read(batch_size, seed, step):
-    """The same batch as ``Digits.batch`` makes."""
-    with jax.default_device(jax.devices("cpu")[0]):
-        chosen = np.asarray(epoch_examples(jnp.int32(seed), jnp.int32(step), batch_size))
-    return splits()["train_pixels"][chosen], splits()["train_labels"][chosen]
-
-
-class ReadDigits(Digits):
-    """Digits whose batches the host reads."""
-
-    def reader(self):
-        return functools.partial(read, self.batch_size)
-
-    def batch(self, data, seed, step):
-        assert isinstance(data, Ahead)
-        return data.at(seed, step)
-
-    def evaluate(self, params, data):
-        return super().evaluate(params, data.resident)
-
-
-def transform(hparams):
-    return TABLE["sgd"].build(hparams.schedule)
-
-
-def trained(task, *, sharpness=None, start=0, stop=STEPS, begin=None):
-    runs = [Hyperparameters(Constant(0.1), task, {}, None, seed, STEPS) for seed in SEEDS]
-    stacked, layout = stack(runs), layout_of("map", len(runs))
-    every = sharpness.every if sharpness else 0
-    job = lanes.make_job(
-        stacked, task, transform, Cadence((STEPS,) * len(runs), 1, 10, every), layout, sharpness=sharpness
-    )
-    init = functools.partial(init_tracker, sharpness) if sharpness else None
-    begin = layout.empty(abstract_lanes(stacked, transform, init)) if begin is None else begin
-    chunks = list(loop.train(job, begin, start=start, stop=stop, fresh=start == 0))
-    rows = loop.concatenate(chunk.rows for chunk in chunks)
-    order = np.lexsort((rows["step"], rows["lane"]))
-    return chunks[-1].lanes, {name: column[order] for name, column in rows.items()}, chunks
+from lrstudy.training.sharpness import Sharpness
+from tests.training.reading import ALONE, SEEDS, STEPS, ReadDigits, model, trained, transform
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(read_ahead, "MOST_STEPS", 7)
-
-
-def model():
-    return MLP(outputs=10, width=8, layers=1)
 
 
 def test_batches_read_ahead_give_the_same_bits_as_those_in_memory(small_blocks):
@@ -157,9 +106,9 @@ def test_a_reader_that_fails_is_told_and_may_be_asked_again(small_blocks):
 def test_what_reads_ends_with_the_training(small_blocks):
     task = ReadDigits(batch_size=16, model=model())
     runs = [Hyperparameters(Constant(0.1), task, {}, None, 0, STEPS)]
-    stacked, layout = stack(runs), layout_of("map", 1)
-    job = lanes.make_job(stacked, task, transform, Cadence((STEPS,)), layout)
-    chunks = loop.train(job, layout.empty(abstract_lanes(stacked, transform)), start=0, stop=STEPS)
+    stacked = stack(runs)
+    job = lanes.make_job(stacked, task, transform, Cadence((STEPS,)), ALONE)
+    chunks = loop.train(job, ALONE.empty(abstract_lanes(stacked, transform)), start=0, stop=STEPS)
     next(chunks)
     assert threads()
     chunks.close()
