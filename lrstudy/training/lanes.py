@@ -118,7 +118,7 @@ def make_job(
     measure = spread_measure(make_measure(measured), layout) if measured else None
     data, reader, ahead = layout.data(task.load()), task.reader(), None
     if reader is not None:
-        ahead = ReadAhead(reader, data, hparams.seed.tolist(), max(cadence.steps), layout.data, read_workers)
+        ahead = ReadAhead(reader, data, hparams.seed.tolist(), max(cadence.steps), layout, read_workers)
         looked_at = (measured.batches, () if measured.seed is None else (measured.seed,)) if measured else (1, ())
         data = ahead.first(*looked_at)
     return Job(program, layout.hparams(hparams), data, cadence, measure, ahead)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lrstudy.tasks.ahead import Ahead, Reader, read_block
 from lrstudy.tasks.base import Data
+from lrstudy.training.layout import Layout
 
 BLOCK_BYTES = 1 << 26
 """A block of batches has no more than this, or one step: three are in memory at a time."""
@@ -27,12 +28,14 @@ class ReadError(OSError):
 class ReadAhead:
     """The batches of a run, a block of steps at a time; the next block is read while one is trained on.
 
+    Of several processes each reads the examples that its devices compute.
+
     Args:
         reader: of a seed's batch at a step.
-        resident: what else the program needs of the data, on the device.
+        resident: what else the program needs of the data, where ``layout`` puts it.
         seeds: of the lanes.
         steps: of the longest lane.
-        place: puts a block on the device.
+        layout: of the lanes.
         workers: processes that read; 0: threads of this one, which suffice unless reading is mostly Python.
 
     Attributes:
@@ -40,29 +43,26 @@ class ReadAhead:
     """
 
     def __init__(
-        self,
-        reader: Reader,
-        resident: Data,
-        seeds: Sequence[int],
-        steps: int,
-        place: Callable[[Data], Data],
-        workers: int = 0,
+        self, reader: Reader, resident: Data, seeds: Sequence[int], steps: int, layout: Layout, workers: int = 0
     ) -> None:
-        self._reader, self._resident, self._place, self._workers = reader, resident, place, workers
+        self._reader, self._resident, self._layout, self._workers = reader, resident, layout, workers
         self._seeds, self._steps = tuple(sorted(set(map(int, seeds)))), steps
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(reader(self._seeds[0], 0))) * len(self._seeds)
+        batch = jax.tree.leaves(reader(self._seeds[0], 0))
+        self._examples = len(batch[0])
+        size = sum(leaf.nbytes for leaf in batch) * len(self._seeds)
         self.slots = max(1, min(MOST_STEPS, steps, BLOCK_BYTES // max(1, size)))
         self._producer: _Producer | None = None
         self._held: tuple[int, Data] | None = None
 
     def first(self, steps: int, seeds: Sequence[int] = ()) -> Data:
-        """The batches of the first steps, for what looks at the same ones again and again.
+        """The batches of the first steps, whole on every device, for what looks at the same ones again and again.
 
         Args:
             steps: how many.
             seeds: whose; empty: the lanes'.
         """
-        return self._place(read_block(self._resident, self._reader, tuple(seeds) or self._seeds, 0, steps))
+        block = read_block(None, self._reader, tuple(seeds) or self._seeds, 0, steps)
+        return self._layout.data(block)._replace(resident=self._resident)
 
     def end(self, step: int) -> int:
         """One past the last step of the block that a step is in."""
@@ -100,7 +100,8 @@ class ReadAhead:
         import grain
 
         steps = range(first * self.slots, self._steps)
-        dataset = grain.MapDataset.source(_Steps(self._reader, self._seeds, steps))
+        reader = functools.partial(self._reader, rows=self._layout.rows(self._examples))
+        dataset = grain.MapDataset.source(_Steps(reader, self._seeds, steps))
         options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=2 * _THREADS)
         rows = dataset.to_iter_dataset(options)
         if self._workers:
@@ -117,8 +118,9 @@ class ReadAhead:
                 # The last block may be short, and the program has one shape: no step looks at what fills it up.
                 gathered += gathered[-1:] * (self.slots - len(gathered))
                 batches = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *gathered)
-                seeds = np.asarray(self._seeds, np.int32)
-                yield self._place(Ahead(self._resident, seeds, np.int32(start), batches))  # pyright: ignore[reportArgumentType]
+                placed = self._layout.batches(batches, self._examples)
+                seeds, begin = self._layout.data((np.asarray(self._seeds, np.int32), np.int32(start)))
+                yield Ahead(self._resident, seeds, begin, placed)
                 start, gathered = start + self.slots, []
 
 
@@ -145,7 +147,7 @@ class _Steps:
         steps: in this order.
     """
 
-    def __init__(self, reader: Reader, seeds: Sequence[int], steps: range) -> None:
+    def __init__(self, reader: Callable[[int, int], Any], seeds: Sequence[int], steps: range) -> None:
         self._reader, self._seeds, self._steps = reader, seeds, steps
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from lrstudy.models import MLP
 from lrstudy.optimizers import TABLE
 from lrstudy.schedules import Constant
 from lrstudy.tasks import Digits
-from lrstudy.tasks.ahead import Ahead
+from lrstudy.tasks.ahead import WHOLE, Ahead
 from lrstudy.tasks.digits import epoch_examples, splits
 from lrstudy.training import lanes, loop
 from lrstudy.training.layout import Layout
@@ -26,11 +26,11 @@ def model():
     return MLP(outputs=10, width=8, layers=1)
 
 
-def read(batch_size, seed, step):
+def read(batch_size, seed, step, rows=WHOLE):
     """The same batch as ``Digits.batch`` makes."""
     with jax.default_device(jax.devices("cpu")[0]):
         chosen = np.asarray(epoch_examples(jnp.int32(seed), jnp.int32(step), batch_size))
-    return splits()["train_pixels"][chosen], splits()["train_labels"][chosen]
+    return splits()["train_pixels"][chosen[rows]], splits()["train_labels"][chosen[rows]]
 
 
 class ReadDigits(Digits):

@@ -8,7 +8,7 @@ import pytest
 
 from lrstudy.schedules import Constant
 from lrstudy.tasks import Digits
-from lrstudy.tasks.ahead import read_block
+from lrstudy.tasks.ahead import WHOLE, read_block
 from lrstudy.training import lanes, loop, read_ahead
 from lrstudy.training.loop import Cadence
 from lrstudy.training.program import Hyperparameters, abstract_lanes, stack
@@ -43,12 +43,12 @@ def test_sharpness_looks_at_the_first_batches(small_blocks):
     np.testing.assert_array_equal(rows["sharpness"], read_rows["sharpness"])
 
 
-def counted(seed, step):
-    return np.full((2, 3), 100 * seed + step, np.int32)
+def counted(seed, step, rows=WHOLE):
+    return np.full((2, 3), 100 * seed + step, np.int32)[rows]
 
 
 def ahead(reader=counted, steps=20, **options):
-    return ReadAhead(reader, {"resident": 1}, [5, 2, 5], steps, lambda data: data, **options)
+    return ReadAhead(reader, {"resident": 1}, [5, 2, 5], steps, ALONE, **options)
 
 
 def threads():
@@ -88,10 +88,10 @@ def test_a_block_has_no_more_bytes_than_it_may(monkeypatch):
 def test_a_reader_that_fails_is_told_and_may_be_asked_again(small_blocks):
     failing = [True]
 
-    def reader(seed, step):
+    def reader(seed, step, rows=WHOLE):
         if step == 9 and failing[0]:
             raise ValueError("shard 3 is gone")
-        return counted(seed, step)
+        return counted(seed, step, rows)
 
     source = ahead(reader)
     source.at(0)
@@ -119,11 +119,11 @@ def test_no_more_blocks_are_read_than_are_soon_needed(small_blocks):
     """One on the device, one ready, one that waits to be put there; grain's own threads are a buffer further."""
     asked = []
 
-    def reader(seed, step):
+    def reader(seed, step, rows=WHOLE):
         asked.append(step)
-        return counted(seed, step)
+        return counted(seed, step, rows)
 
-    source = ReadAhead(reader, None, [0], 10_000, lambda data: data)
+    source = ReadAhead(reader, None, [0], 10_000, ALONE)
     source.at(0)
     settled = -1
     while settled != len(asked):
