@@ -124,6 +124,11 @@ class Job(NamedTuple):
         """
         return self.data if self.ahead is None else self.ahead.at(step)
 
+    def close(self) -> None:
+        """Ends the reading of batches; it begins again where a window asks for them."""
+        if self.ahead is not None:
+            self.ahead.close()
+
     def end_at(self, step: int, end: int) -> int:
         """Where a window that begins at this step must end, at ``end`` at the latest."""
         return end if self.ahead is None else min(end, self.ahead.end(step))
@@ -200,8 +205,7 @@ def train(
     try:
         yield from _calls(job, lanes, start=start, stop=stop, pause_at=pause_at, fresh=fresh)
     finally:
-        if job.ahead is not None:
-            job.ahead.close()
+        job.close()
 
 
 def _calls(job: Job, lanes: Lane, *, start: int, stop: int, pause_at: Sequence[int], fresh: bool) -> Iterator[Chunk]:
