@@ -21,6 +21,7 @@ MAY_USE = {
     "training": {"tasks", "curvature"},
     "benchmark": {"models", "optimizers", "tasks", "training"},
     "study": LEAVES | {"training"},
+    "__main__": {"study"},
 }
 # Flags, files, clocks, devices and processes appear in these files alone, beside `study`.
 OUTSIDE_WORLD = {

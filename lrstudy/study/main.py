@@ -45,6 +45,7 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "on_schedule_change", None, policies, "how a run of the folder goes on under another schedule", **module
     )
+    flags.DEFINE_bool("tensorboard", False, "write TensorBoard's event files too, below the folder", **module)
     flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
@@ -150,7 +151,7 @@ def _study(experiment: Experiment, command: Command) -> int:
     if FLAGS.launcher != NONE:
         from lrstudy.study.launching.command import launch
 
-        launched = launch(experiment, command, workdir, FLAGS, _settings())
+        launched = launch(experiment, command, workdir, FLAGS, _settings(workdir))
         if launched.code:
             return launched.code
     else:
@@ -190,11 +191,15 @@ def _dry_run(command: Command, workdir: Any) -> int:
     return OK
 
 
-def _settings() -> Any:
+def _settings(workdir: Any = None) -> Any:
     from lrstudy.study.run import say
     from lrstudy.study.trainer import Settings
 
     given: dict[str, Any] = {name: FLAGS[name].value for name in _SETTINGS}
+    if workdir is not None and FLAGS.tensorboard:
+        from lrstudy.study.tensorboard import follower
+
+        given["recorded"] = follower(workdir)
     return Settings(**given, warn=say)
 
 
@@ -218,7 +223,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
 
     use_compilation_cache()
     workdir.check_shared()
-    settings = _settings()
+    settings = _settings(workdir)
     failures, trained_on = (launched.failures, launched.devices or None) if launched else ({}, None)
     if plan is None:
         plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
@@ -233,6 +238,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
     )
     together("the plan is read")
     if finished:
+        settings.recorded()
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     if any(run.early_stop for group in launch.missing() for run in group.runs):
@@ -258,6 +264,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
             with workdir.concluding():
                 # Shares that end at once each wrote a table without the end of the other, in whichever order.
                 launch.write_runs()
+                settings.recorded()
                 write_json(workdir.config, header)
                 code = _conclude(experiment, workdir, header)
                 write_json(workdir.plan, {**plan.to_json(), "concluded": True})

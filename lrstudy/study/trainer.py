@@ -38,6 +38,10 @@ class PreemptedError(Exception):
     """Training was asked to stop and has saved."""
 
 
+def _say_nothing(group_id: str | None = None) -> None:
+    del group_id
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How runs are trained; none of it but the predictor changes what they compute.
@@ -53,6 +57,7 @@ class Settings:
         keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
         predictor: gives what ``early_stop`` extrapolates curves with.
+        recorded: is told the id of a group whose records have changed; without one, that any may have.
     """
 
     executor: Executor = "auto"
@@ -65,6 +70,7 @@ class Settings:
     keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
     predictor: Callable[[], Predictor] = load_extrapolator
+    recorded: Callable[..., None] = _say_nothing
 
 
 @dataclasses.dataclass
@@ -76,6 +82,11 @@ class _Position:
     fresh: bool
     seconds: float = 0.0
     waited: float = 0.0
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Both times by their names."""
+        return {name: getattr(self, name) for name in _TIMES}
 
 
 class GroupTrainer:
@@ -152,12 +163,12 @@ class GroupTrainer:
                 self._copy_trunk_rows(trunk_rows())
         if position is None:
             position = _Position(self.layout.empty(self._abstract), 0, fresh=True)
+        self._settings.recorded(self._group.group_id)
         finals = self._train(position, self._group.stop, record=True)
         alive, updates = fetch((position.lanes.alive, position.lanes.state.step))
         if process().leads:
-            self._store.finish(
-                self._outcomes(alive, updates, finals), {"seconds": position.seconds, "waited": position.waited}
-            )
+            self._store.finish(self._outcomes(alive, updates, finals), position.spent)
+        self._settings.recorded(self._group.group_id)
         together(f"group {self._group.group_id}")
 
     def lanes_at(self, step: int, trunk_lanes: TrunkLanes) -> Lane:
@@ -323,6 +334,7 @@ class GroupTrainer:
             self._store.write_rows(rows, start, stop)
         except OSError as error:
             raise StudyError(f"step {stop}: the metric rows could not be written: {error.strerror}") from error
+        self._settings.recorded(self._group.group_id)
 
     def _save(self, position: _Position) -> None:
         checkpoint.save(self._folder, position.step, self._runs(position), self._meta(position))
@@ -334,7 +346,7 @@ class GroupTrainer:
 
     def _meta(self, position: _Position) -> dict[str, Any]:
         schedules = [to_dict(run.schedule) for run in self._group.runs]
-        return {**self._identity, "schedules": schedules, **{name: getattr(position, name) for name in _TIMES}}
+        return {**self._identity, "schedules": schedules, **position.spent}
 
     def _outcomes(self, alive: np.ndarray, updates: np.ndarray, finals: Columns) -> list[Outcome]:
         """Last finite value of every metric, and of living runs the evaluation of the final parameters.
