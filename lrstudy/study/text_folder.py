@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.tasks.tfds.parts import Source
-from lrstudy.tasks.tfds.storage import check_split
 
 VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -168,6 +166,9 @@ def _digest(final: Path) -> str | None:
 
 def _is_whole(data_dir: Path, name: str) -> bool:
     """Whether all files of a finished data set are there with their records."""
+    from lrstudy.tasks.tfds.parts import Source
+    from lrstudy.tasks.tfds.storage import check_split
+
     try:
         located = Source(f"{name}:{VERSION}", str(data_dir)).ready()
         for split in ("train", "validation"):

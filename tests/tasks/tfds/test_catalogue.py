@@ -104,8 +104,14 @@ def test_a_damaged_declaration_is_an_error_that_names_the_folder(tmp_path):
     [
         ({"split": "test"}, r"task\.split must be one of \['train'\], or a slice such as train\[:10%\], got 'test'"),
         ({"split": "train[:x]"}, r"task\.split must be one of .*, got 'train\[:x\]'"),
-        ({"split": "train[:0]"}, r"task\.split must have an example, got 'train\[:0\]' of made_texts/1\.0\.0 with none"),
-        ({"split": "train[:9]"}, r"task\.validation_split must be a split where task\.split has fewer than 10 .*, got ''"),
+        (
+            {"split": "train[:0]"},
+            r"task\.split must have an example, got 'train\[:0\]' of made_texts/1\.0\.0 with none",
+        ),
+        (
+            {"split": "train[:9]"},
+            r"task\.validation_split must be a split where task\.split has fewer than 10 .*, got ''",
+        ),
         ({"validation_split": "tset"}, r"task\.validation_split must be one of \['train'\], .*, got 'tset'"),
         ({"feature": "txt"}, r"task\.feature must be one of \['text'\] \(nearest: 'text'\), got 'txt'"),
         ({"batch_size": 10**6}, r"task\.batch_size must be in \[1, \d+\], which the windows of .* are, got 1000000"),

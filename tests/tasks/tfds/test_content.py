@@ -20,7 +20,11 @@ SCALAR = tfds.features.Scalar(np.float32)
         ({"picture": PIXELS, "kind": LABEL}, ("", ""), ImageContent("picture", "kind", 3, (7, 7, 1), False)),
         ({"image": IMAGE, "label": LABEL, "file": TEXT}, ("", ""), ImageContent("image", "label", 3, (5, 6, 1), True)),
         ({"image": IMAGE, "label": LABEL, "file": TEXT}, ("file", ""), TextContent("file")),
-        ({"image": IMAGE, "mask": IMAGE, "label": LABEL}, ("mask", ""), ImageContent("mask", "label", 3, (5, 6, 1), True)),
+        (
+            {"image": IMAGE, "mask": IMAGE, "label": LABEL},
+            ("mask", ""),
+            ImageContent("mask", "label", 3, (5, 6, 1), True),
+        ),
         ({"image": IMAGE, "label": LABEL, "odd": LABEL}, ("", "odd"), ImageContent("image", "odd", 3, (5, 6, 1), True)),
         ({"image": IMAGE, "caption": TEXT}, ("", ""), TextContent("caption")),
     ],
@@ -32,7 +36,11 @@ def test_the_feature_that_fits_is_found(features, asked, expected):
 @pytest.mark.parametrize(
     ("features", "asked", "message"),
     [
-        ({"score": SCALAR}, ("", ""), r"task\.name must be a data set with a text, or an image of bytes, .*\['score'\]"),
+        (
+            {"score": SCALAR},
+            ("", ""),
+            r"task\.name must be a data set with a text, or an image of bytes, .*\['score'\]",
+        ),
         ({"a": TEXT, "b": TEXT}, ("", ""), r"task\.feature must be one of \['a', 'b'\], got ''"),
         ({"story": TEXT}, ("stroy", ""), r"task\.feature must be one of \['story'\] \(nearest: 'story'\), got 'stroy'"),
         ({"a": IMAGE, "b": IMAGE, "label": LABEL}, ("", ""), r"task\.feature must be one of \['a', 'b'\], got ''"),

@@ -20,7 +20,7 @@ def shard(tmp_path):
 def refused(tmp_path):
     with pytest.raises(ValueError, match=r"^task\.name must be a data set whose files are whole, got ") as error:
         task(tmp_path).facts()
-    assert str(shard(tmp_path) if any((tmp_path / "made_texts/1.0.0").glob("*train*")) else "train.array") in str(error.value)
+    assert "made_texts-train.array_record-00000-of-00001" in str(error.value)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -81,7 +81,7 @@ def test_a_flipped_bit_is_never_read_as_data(tmp_path):
 
 def test_a_set_stored_as_parquet_is_refused_with_the_reason(tmp_path):
     text_set(tmp_path, file_format="parquet")
-    with pytest.raises(ValueError, match=r"stored as array_record, got 'made_texts' stored as parquet: .* loses rows") as error:
+    with pytest.raises(ValueError, match=r"array_record, got 'made_texts' stored as parquet: .* loses rows") as error:
         task(tmp_path).load()
     assert "file_format='array_record'" in str(error.value)
 

@@ -28,9 +28,8 @@ def packed(made):
 
 def windows(tokens, context):
     count = (len(tokens) - 1) // context
-    return np.asarray([tokens[i * context : i * context + context + 1] for i in range(count)]).reshape(count, context + 1)
-
-
+    cut = [tokens[start : start + context + 1] for start in range(0, count * context, context)]
+    return np.asarray(cut).reshape(count, context + 1)
 
 
 @pytest.mark.parametrize("context", [1, 5, 64])
@@ -50,8 +49,8 @@ def test_windows_are_the_texts_with_ends_side_by_side(tmp_path, context):
     some = np.unique(np.r_[0, len(expected) - 1, np.random.default_rng(0).integers(0, len(expected), 200)])
     np.testing.assert_array_equal(reading.rows(some), expected[some])
     validation = windows(packed(held_out), context)
-    count = min(7, len(validation))
-    np.testing.assert_array_equal(data["validation"], validation[np.linspace(0, len(validation) - 1, count).astype(int)])
+    places = np.linspace(0, len(validation) - 1, min(7, len(validation))).astype(int)
+    np.testing.assert_array_equal(data["validation"], validation[places])
 
 
 def test_a_tenth_of_the_texts_is_held_out_and_never_trained_on(tmp_path):

@@ -21,7 +21,8 @@ def sentences(count, words=WORDS):
 def trained(path, words=WORDS, **options):
     model = io.BytesIO()
     settings = {"vocab_size": 60, "minloglevel": 2, "hard_vocab_limit": False, **options}
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences(300, words)), model_writer=model, **settings)
+    texts = iter(sentences(300, words))
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=texts, model_writer=model, **settings)
     path.write_bytes(model.getvalue())
     return str(path)
 
