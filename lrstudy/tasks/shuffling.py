@@ -16,7 +16,7 @@ from jaxtyping import Array, Int, UInt32
 MAX_ITEMS = 2**32 - 1
 _ROUNDS = 8
 # With fewer bits there are too few round functions for all orders of a handful of items.
-_LEAST_HALF = 4
+_LEAST_HALF = 3
 _GOLDEN = np.uint32(0x9E3779B9)
 _FACTORS = np.asarray([0x27D4EB2F, 0xB5297A4D, 0x68E31DA5, 0x85EBCA77], np.uint32)
 _LARGEST_STEPS = 2**31 - 1

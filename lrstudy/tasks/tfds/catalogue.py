@@ -83,8 +83,8 @@ def how_to_prepare(located: Located) -> str:
     call = f"tfds.builder('{asked}:{info.version}', data_dir='{_data_dir_of(located)}', file_format='array_record')"
     command = f'python -c "import tensorflow_datasets as tfds; {call}.download_and_prepare()"'
     return (
-        f"prepare it with: {command} (most builders of the catalogue need TensorFlow and a network for that, so in "
-        "another environment; what it writes is read here without either)"
+        f"prepare it with: {command} (most builders of the catalogue need a network and the packages tensorflow and "
+        "importlib_resources for that, in another environment; what is written there is read here without them)"
     )
 
 

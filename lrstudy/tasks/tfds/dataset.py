@@ -139,7 +139,7 @@ class TensorflowDataset(Task):
 
     def init(self, key: Key[Array, ""]) -> Params:
         """The model's own initialisation."""
-        return self.own().init(key)
+        return self._trained().init(key)
 
     def batch(self, data: Data, seed: Int[Array, ""], step: Int[Array, ""]) -> Batch:
         """Windows of tokens, or images and labels.
@@ -151,8 +151,18 @@ class TensorflowDataset(Task):
 
     def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """Mean cross-entropy of the next token or of the class, in nats."""
-        return self.own().loss(params, batch)
+        return self._trained().loss(params, batch)
 
     def evaluate(self, params: Params, data: Data) -> Metrics:
         """Cross-entropy over the validation data, with the accuracy of images or the ``logit_metrics`` of texts."""
-        return self.own().evaluate(params, data)
+        return self._trained().evaluate(params, data)
+
+    def _trained(self) -> TextDataset | ImageDataset:
+        """The task with its model.
+
+        Raises:
+            ValueError: it was built without one.
+        """
+        if self.model is None:
+            raise ValueError(f"{type(self).__name__}: model must be given, got None")
+        return self.own()
