@@ -18,6 +18,7 @@ from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
 from lrstudy.study.launching.flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
 from lrstudy.study.machine import use_compilation_cache
+from lrstudy.study.plan_checks import check_apart, check_parts, check_ready, unready
 from lrstudy.study.starting import (
     define_device_flags,
     leave,
@@ -29,7 +30,7 @@ from lrstudy.study.starting import (
 
 FLAGS = flags.FLAGS
 _LAYOUT = ("executor", "data_devices", "zero_stage", "accumulate")
-_SETTINGS = (*_LAYOUT, "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
+_SETTINGS = (*_LAYOUT, "read_workers", "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
 
 
 def define_common_flags(values: flags.FlagValues) -> None:
@@ -145,6 +146,7 @@ def _study(experiment: Experiment, command: Command) -> int:
     begun = workdir.begun.versions()
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     check_apart(plan, workdir)
+    check_ready(plan)
     launched = None
     if FLAGS.launcher != NONE:
         from lrstudy.study.launching.command import launch
@@ -188,6 +190,8 @@ def _dry_run(command: Command, workdir: Any) -> int:
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
     for name in (name for name in command.parts if name not in plan.parts):
         print(f"part {name} follows from what is found and is planned then")
+    for line in unready(plan):
+        print(f"not ready: {line}")
     return OK
 
 
@@ -319,42 +323,6 @@ def check_experiment(experiment: Experiment, workdir: Any) -> None:
     if header is not None and header.get("experiment") != experiment.name:
         other = header.get("experiment")
         raise ConfigError(f"workdir must be empty or hold {experiment.name}, got '{workdir.root}' with {other}")
-
-
-def check_apart(plan: Any, workdir: Any) -> None:
-    """Refuses a folder inside the text that is trained on: the study's own files would become text.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    root = workdir.root.absolute().resolve()
-    for path in {run.columns.get("task.path") for run in plan.runs().values()} - {None}:
-        text = Path(path).expanduser().resolve()
-        inside = text.is_dir() and root.is_relative_to(text)
-        if inside and not any(part.startswith(".") for part in root.relative_to(text).parts):
-            raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
-
-
-def check_parts(plan: Any, executor: Any, **shared: int) -> None:
-    """Refuses devices that there are not, and tasks whose batches cannot be computed in so many parts.
-
-    Args:
-        plan: of the study.
-        executor: see ``layout.layouts_of``.
-        shared: see ``layout.layouts_of``.
-
-    Raises:
-        ConfigError: one is.
-    """
-    from lrstudy.training.layout import layout_of
-    from lrstudy.training.parts import check_task
-
-    try:
-        layout_of(executor, 1, **shared)
-        for group in plan.groups:
-            check_task(group.runs[0].task, shared["data_devices"], shared["accumulate"])
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:

@@ -146,7 +146,8 @@ def test_streams_of_one_seed_differ():
 
 
 @pytest.mark.parametrize(
-    "name", ["continual_digits", "digits", "mixed_text", "modular_arithmetic", "noisy_digits", "repeated_text", "text"]
+    "name",
+    ["continual_digits", "digits", "mixed_text", "modular_arithmetic", "noisy_digits", "repeated_text", "text", "tfds"],
 )
 def test_a_task_without_its_model_says_so(name):
     task = dataclasses.replace(TASKS[name], model=None)
@@ -177,6 +178,7 @@ SIZES = {
     "orthogonal_regression": 3,
     "relu_regression": 3,
     "text": 8 * 5,
+    "tfds": 8 * 5,
     "two_directions": 7,
 }
 
