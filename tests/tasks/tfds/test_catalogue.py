@@ -142,6 +142,24 @@ assert "tensorflow" not in sys.modules
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+def test_without_the_package_the_task_says_so_and_nothing_else_needs_it(tmp_path):
+    code = """
+import sys
+sys.modules["array_record"] = sys.modules["tensorflow_datasets"] = sys.modules["sentencepiece"] = None
+from lrstudy.tasks import Digits, TensorflowDataset
+Digits().load()
+import importlib.util
+importlib.util.find_spec = lambda name: None
+try:
+    TensorflowDataset(name="mnist")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rule = "task must be another than tfds where tensorflow-datasets is not installed"
+    assert done.stdout == f"{rule}: pip install tensorflow-datasets\n"
+
+
 def test_the_row_names_all_models_and_a_task_those_of_its_data(tmp_path):
     text_set(tmp_path)
     assert TensorflowDataset.model_names == ("transformer", "convnet", "resnet", "mlp")
