@@ -21,10 +21,11 @@ MAY_USE = {
     "training": {"tasks", "curvature"},
     "benchmark": {"models", "optimizers", "tasks", "training"},
     "study": LEAVES | {"training"},
+    "__main__": {"study"},
 }
 # Flags, files, clocks, devices and processes appear in these files alone, beside `study`.
 OUTSIDE_WORLD = {
-    "training": {"loop.py", "checkpoint.py", "devices.py"},
+    "training": {"loop.py", "checkpoint.py", "devices.py", "read_ahead.py"},
     "benchmark": {"clock.py", "loading.py", "targets.py"},
 }
 # Reading a text is what a corpus is for, reading curves what their reader is for, and data sets are folders.
@@ -92,7 +93,7 @@ def test_importing_the_package_is_cheap():
 def test_heavy_libraries_are_imported_where_they_are_used():
     loaded = loaded_by("import experiments.river_valley, experiments.sweep, experiments.benchmark")
     assert not {"matplotlib", "pandas", "sklearn", "scipy.stats", "orbax.checkpoint", "tqdm", "tensorflow"} & loaded
-    assert not {"tensorflow_datasets", "grain", "array_record", "sentencepiece", "PIL"} & loaded
+    assert not {"tensorflow_datasets", "grain", "array_record", "sentencepiece", "PIL", "tensorboardX"} & loaded
 
 
 def test_every_module_says_what_it_is_for():

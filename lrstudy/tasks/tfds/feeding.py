@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lrstudy.schedules.checks import one_of
-from lrstudy.tasks.ahead import Ahead
+from lrstudy.tasks.ahead import WHOLE, Ahead
 from lrstudy.tasks.shuffling import epoch_items_on_host
 
 AUTO, MEMORY, STREAM = "auto", "memory", "stream"
@@ -38,14 +38,14 @@ class BatchReader(NamedTuple):
     items: int
     batch_size: int
 
-    def __call__(self, seed: int, step: int) -> Any:
+    def __call__(self, seed: int, step: int, rows: slice = WHOLE) -> Any:
         """Reads a batch.
 
         Raises:
             OSError: a record is damaged.
         """
         chosen = epoch_items_on_host(seed, step, self.items, self.batch_size)
-        return self.rows.rows(chosen.astype(np.int64))
+        return self.rows.rows(chosen[rows].astype(np.int64))
 
 
 def check_input(name: str) -> None:
