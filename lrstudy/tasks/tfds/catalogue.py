@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +68,7 @@ def locate(name: str, data_dir: str) -> Located:
     Raises:
         ValueError: there is none of that name, config and version, or what is on disk cannot be read.
     """
+    _check_installed()
     plain, wanted = _parsed(name)
     root = _root(data_dir)
     _register_catalogue()
@@ -93,6 +95,17 @@ def _data_dir_of(located: Located) -> str:
     info = located.builder.info
     inner = 2 + bool(info.config_name)
     return str(located.folder.parents[inner - 1])
+
+
+def _check_installed() -> None:
+    """Refuses to look where there is nothing to look with.
+
+    Raises:
+        ValueError: a package is not installed.
+    """
+    for module, package in (("tensorflow_datasets", "tensorflow-datasets"), ("array_record", "array_record")):
+        if importlib.util.find_spec(module) is None:
+            raise ValueError(f"task must be another than tfds where {package} is not installed: pip install {package}")
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Any]]:
@@ -170,4 +183,5 @@ def _from_catalogue(name: str, plain: str, wanted: Mapping[str, Any], root: Path
 
 def _folders(root: Path) -> list[str]:
     """Names of what may be data sets below a folder."""
-    return [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    found = root.iterdir() if root.is_dir() else ()
+    return [path.name for path in found if path.is_dir() and not path.name.startswith(".")]

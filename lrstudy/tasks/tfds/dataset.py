@@ -16,10 +16,10 @@ from lrstudy.tasks.tfds.tokens import BYTES, tokenizer_of
 
 
 class _FittingModels:
-    """Names of the models of texts and of images; of a task whose data set is named, those of what that holds."""
+    """Names of the models of texts and of images; of a task, which has a data set, those of what that holds."""
 
     def __get__(self, task: "TensorflowDataset | None", owner: type) -> tuple[str, ...]:
-        if task is None or not task.name:
+        if task is None:
             return (*TextDataset.model_names, *ImageDataset.model_names)
         return task.own().model_names
 
@@ -50,7 +50,7 @@ class TensorflowDataset(Task):
     objective = "validation_loss"
     of_examples = True
 
-    name: str = ""
+    name: str
     data_dir: str = ""
     split: str = "train"
     validation_split: str = ""
@@ -75,8 +75,7 @@ class TensorflowDataset(Task):
         check_input(self.input)
         self.check_least(context=1, batch_size=1, validation_windows=1, validation_examples=1)
         tokenizer_of(self.tokenizer)
-        if self.name:
-            self.own()
+        self.own()
 
     def own(self) -> TextDataset | ImageDataset:
         """The task of the texts, or of the images.
@@ -84,8 +83,6 @@ class TensorflowDataset(Task):
         Raises:
             ValueError: there is no such data set, or nothing in it to learn from.
         """
-        if not self.name:
-            raise ValueError("task.name must be a data set of the TFDS catalogue or of task.data_dir, got ''")
         source = Source(self.name, self.data_dir, self.split, self.validation_split, self.feature, self.label)
         shared = {"source": source, "batch_size": self.batch_size, "input": self.input, "model": self.model}
         if isinstance(source.content(), TextContent):

@@ -57,7 +57,7 @@ def tokenizer_of(name: str) -> Tokenizer:
     if not model:
         raise ValueError(f"task.tokenizer must be {rule}, got {name!r}, which is empty")
     try:
-        return PieceTokens(model)
+        return _pieces(model)
     except (RuntimeError, OSError, TypeError) as error:
         raise ValueError(f"task.tokenizer must be {rule}, got {name!r}, which is none") from error
     except ValueError as error:
@@ -120,3 +120,9 @@ class PieceTokens:
         kind = token_type(self)
         pieces = self._processor.encode([text.decode(errors="replace") for text in texts], num_threads=1)
         return [np.asarray([*own, self.end], kind) for own in pieces]
+
+
+@functools.lru_cache(maxsize=4)
+def _pieces(model: bytes) -> PieceTokens:
+    """One tokenizer for every time that a plan asks for it."""
+    return PieceTokens(model)

@@ -4,7 +4,6 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from lrstudy.tasks import TensorflowDataset
@@ -76,7 +75,7 @@ def test_a_plan_knows_a_set_of_the_catalogue_that_is_not_prepared_and_a_run_says
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("", r"task.name must be a data set of the TFDS catalogue or of task.data_dir, got ''"),
+        ("", r"task.name must be name\[/config\]\[:version\], as TFDS spells data sets, got ''"),
         ("mnistt", r"task.name must be a data set of the TFDS catalogue or of '.*', got 'mnistt'; nearest: mnist, .*"),
         ("made_textz", r"task.name must be a data set of .*, got 'made_textz'; nearest: made_texts"),
         ("c4/eng", r"task.name must name one of the \d+ configs of c4, got 'c4/eng'; nearest: en"),
@@ -143,7 +142,26 @@ assert "tensorflow" not in sys.modules
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-def test_a_task_of_no_name_lists_all_models_and_is_a_value():
+def test_without_the_package_the_task_says_so_and_nothing_else_needs_it(tmp_path):
+    code = """
+import sys
+sys.modules["array_record"] = sys.modules["tensorflow_datasets"] = sys.modules["sentencepiece"] = None
+from lrstudy.tasks import Digits, TensorflowDataset
+Digits().load()
+import importlib.util
+importlib.util.find_spec = lambda name: None
+try:
+    TensorflowDataset(name="mnist")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rule = "task must be another than tfds where tensorflow-datasets is not installed"
+    assert done.stdout == f"{rule}: pip install tensorflow-datasets\n"
+
+
+def test_the_row_names_all_models_and_a_task_those_of_its_data(tmp_path):
+    text_set(tmp_path)
     assert TensorflowDataset.model_names == ("transformer", "convnet", "resnet", "mlp")
-    assert TensorflowDataset().model_names == TensorflowDataset.model_names
-    assert np.unique([hash(TensorflowDataset()), hash(TensorflowDataset())]).size == 1
+    assert task(tmp_path, "made_texts").model_names == ("transformer",)
+    assert task(tmp_path, "mnist").model_names == ("convnet", "resnet", "mlp")

@@ -1,4 +1,5 @@
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -19,13 +20,13 @@ def cache(tmp_path, monkeypatch):
 def passes(monkeypatch):
     """How often texts were counted."""
     seen = []
-    plain = counts._count
+    plain = counts._bar
 
     def counted(*args):
         seen.append(args[-1])
         return plain(*args)
 
-    monkeypatch.setattr(counts, "_count", counted)
+    monkeypatch.setattr(counts, "_bar", counted)
     return seen
 
 
@@ -64,18 +65,30 @@ def test_a_damaged_file_is_made_again(tmp_path, cache, passes, damage):
     assert len(passes) == 4
 
 
-def test_nothing_is_left_of_a_count_that_was_stopped(tmp_path, cache, passes, monkeypatch):
-    text_set(tmp_path)
+def test_a_count_that_was_stopped_goes_on_where_it_was(tmp_path, cache, monkeypatch):
+    text_set(tmp_path, count=100)
+    monkeypatch.setattr(counts, "_SECTION", 20)
+    expected, seen = task(tmp_path).load()["train"], []
+    shutil.rmtree(cache)
+    plain = tokens.ByteTokens.encode
 
     def stopped(self, texts):
-        raise KeyboardInterrupt
+        seen.append(len(texts))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return plain(self, texts)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(tokens.ByteTokens, "encode", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            task(tmp_path).facts()
-    assert not cache.exists() or not list(cache.iterdir())
-    task(tmp_path).facts()
+    monkeypatch.setattr(tokens.ByteTokens, "encode", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        task(tmp_path).facts()
+    assert len(list(cache.iterdir())) == 2
+    facts = task(tmp_path).facts()
+    # Two sections of 20 before the stop, the third anew, and the rest; ten are held out.
+    assert seen == [20] * 3 + [20, 20, 10, 10]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".counts", ".counts"]
+    monkeypatch.setattr(tokens.ByteTokens, "encode", plain)
+    assert task(tmp_path).facts() == facts
+    np.testing.assert_array_equal(task(tmp_path).load()["train"], expected)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch, passes):

@@ -83,5 +83,5 @@ def test_what_is_no_tokenizer_is_refused(tmp_path, kind):
         path.write_text({"empty": "", "text": "no model at all"}[kind])
     rule = r"bytes, or the path of a SentencePiece model"
     with pytest.raises(ValueError, match=rf"^task\.tokenizer must be {rule}, got '.*model'") as error:
-        TensorflowDataset(tokenizer=str(path))
+        TensorflowDataset("lm1b", tokenizer=str(path))
     assert "\n" not in str(error.value)
