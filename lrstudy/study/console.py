@@ -212,6 +212,9 @@ COMMANDS: Mapping[str, _Command] = {
     "extrapolator": _Command(
         "[flags]", "train the network that early_stop asks", functools.partial(_module, "extrapolator")
     ),
+    "build_text_dataset": _Command(
+        "[flags]", "make a TFDS data set of a folder of texts", functools.partial(_module, "build_text_dataset")
+    ),
     "gallery": _Command("[flags]", "draw every schedule", functools.partial(_module, "figures.gallery")),
 }
 
