@@ -143,7 +143,9 @@ def test_a_command_of_a_page_exists_with_the_flags_that_it_names(line):
         (target,) = [word for word in words if "=" not in word]
         assert re.search(rf"^{target}:", text_of("Makefile"), re.MULTILINE)
     elif program == "lrstudy":
-        assert words[0] in console_commands()
+        assert set(words[0].split("|")) <= console_commands()
+    elif words[0] == "-c":
+        compile(words[1], line, "exec")
     else:
         assert words[0] == "-m"
         read(words[1], words[2:])
@@ -152,8 +154,6 @@ def test_a_command_of_a_page_exists_with_the_flags_that_it_names(line):
 @functools.cache
 def console_commands():
     """The names that the console command says it has."""
-    if not (ROOT / "lrstudy/__main__.py").exists():
-        pytest.skip("lrstudy is no command here")
     done = subprocess.run([sys.executable, "-m", "lrstudy", "--help"], capture_output=True, text=True, check=True)
     return set(re.findall(r"\w+", done.stdout))
 
