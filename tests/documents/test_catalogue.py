@@ -60,3 +60,35 @@ def test_a_heading_counts_the_claims_below_it(study):
 @pytest.mark.parametrize("study", RECORDED)
 def test_recorded_claims_are_those_of_the_study(study):
     assert list(RECORDED[study].verdicts) == [claim.claim_id for claim in catalogue.studies()[study].claims]
+
+
+def test_the_command_writes_between_the_marks_alone(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "README.md"
+    monkeypatch.setattr(catalogue, "README", page)
+    monkeypatch.setattr(catalogue, "catalogue", lambda: "tables\n")
+    page.write_text(f"before\n{catalogue.BEGIN}old\n{catalogue.END}after\n")
+    assert catalogue.main() == 0
+    assert page.read_text() == f"before\n{catalogue.BEGIN}tables\n{catalogue.END}after\n"
+    page.write_text("no marks\n")
+    assert catalogue.main() == 2
+    assert capsys.readouterr().err.startswith("error: README.md must have the two marks of the tables")
+    assert page.read_text() == "no marks\n"
+
+
+def test_a_table_of_claims_is_read_as_it_is_printed():
+    text = """## Two words (`study`): 2 of 3 hold
+
+```
+claim  holds    measured    threshold  95% interval              n  statement
+a1     yes       0.06911  >         0  [0.03829, 0.09992]        3  Text
+a10    NO?       0.06911  >         0  [-0.1, 0.09992]           3  Text
+b1     yes?      0.06911  >         0  [-0.1, 0.09992]           3  Text
+```
+
+## Another (`other`): 0 of 0 hold
+"""
+    found = recorded.results(text)
+    assert found["study"].verdicts == {"a1": (True, True), "a10": (False, False), "b1": (True, False)}
+    assert (found["study"].holding, found["study"].claims, found["study"].unsettled) == (2, 3, 2)
+    assert found["study"].anchor == "two-words-study-2-of-3-hold"
+    assert found["other"].verdicts == {}
