@@ -115,9 +115,10 @@ def _studied(experiment: Experiment, command: Any, root: Path, executor: Any, li
         if launch.failures:
             raise StudyError(f"{len(launch.failures)} runs failed: {next(iter(launch.failures.values()))}")
         header = {**header_of(experiment, command, nested(launch.plan)), "command": line}
-        write_json(workdir.config, header)
-        entries = conclude(experiment, workdir, header)
-        write_json(workdir.plan, {**launch.plan.to_json(), "concluded": True})
+        with workdir.concluding():
+            write_json(workdir.config, header)
+            entries = conclude(experiment, workdir, header)
+            write_json(workdir.plan, {**launch.plan.to_json(), "concluded": True})
         return Study(load(workdir), entries, root)
 
 
