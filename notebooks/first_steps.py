@@ -1,8 +1,8 @@
 # %% [markdown]
 # # First steps
 #
-# A schedule, an optimizer, a sweep: the three things one does most with `lrstudy`, each in a few lines.
-# Everything here is a call of the library; it runs on a laptop's CPU in well under a minute.
+# A schedule, an optimizer, a sweep: the three things one does most with `lrstudy`, each in a few lines. Everything here
+# is a call of the library; it runs on a laptop's CPU in well under a minute.
 
 # %%
 import dataclasses
@@ -23,8 +23,8 @@ from lrstudy.tasks import Digits
 # %% [markdown]
 # ## A schedule is a function of the step
 #
-# A schedule is a frozen dataclass that is called with the number of updates made so far and gives the learning rate
-# of the next one. Here a *warmup-stable-decay* schedule: up in a straight line, flat, and down over the last fifth.
+# A schedule is a frozen dataclass that is called with the number of updates made so far and gives the learning rate of
+# the next one. Here a *warmup-stable-decay* schedule: up in a straight line, flat, and down over the last fifth.
 
 # %%
 STEPS = 200
@@ -164,8 +164,8 @@ loss_against_rate({"AdamW, WSD": table}, "final validation loss (nats)")
 #
 # The same as a study: every leaf of the configuration is a flag, every leaf can be swept, and what happened is a record
 # in a folder. `run_study` takes the flags that `python -m experiments.sweep` takes and goes the same way. A stopped
-# study goes on where it was; a finished one is not trained again. Here two optimizers, which are two programs, with
-# a grid of five rates and three seeds; it is, on purpose, too low for one of them.
+# study goes on where it was; a finished one is not trained again. Here two optimizers, which are two programs, with a
+# grid of five rates and three seeds; it is, on purpose, too low for one of them.
 
 # %%
 from experiments.sweep import EXPERIMENT
