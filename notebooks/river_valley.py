@@ -16,6 +16,7 @@ import dataclasses
 import tempfile
 
 import numpy as np
+import pandas as pd
 
 from experiments import river_valley
 from experiments.river_valley_claims import decay_start, river_series
@@ -23,6 +24,7 @@ from lrstudy.study.call import run_study
 from lrstudy.tasks import CurvedRiver
 
 folder = tempfile.TemporaryDirectory()
+pd.set_option("display.max_colwidth", None)
 
 # %% [markdown]
 # ## The landscape
@@ -63,8 +65,8 @@ figures["river"].draw(river.records)
 
 # %% [markdown]
 # What to look at: the high constant rate looks like the worst choice from the first update to the last. WSD *is* that
-# choice until its decay begins, and then falls below all others. Nothing was learned in the decay that had not been
-# travelled before; the numbers say so:
+# choice until its decay begins, and then falls below all others. Little of the way down the river is made in the decay,
+# most of it was made before; the numbers say how much:
 
 # %%
 series = river_series(river.records)

@@ -204,7 +204,7 @@ flags = (
     "--config.schedule=Constant",
     "--config.task.samples=128",
     "--config.steps=300",
-    "--sweep.schedule.peak=300,400,500,600,700,800",
+    "--sweep.schedule.peak=400,500,600,700",
     "--sweep.schedule.warmup_steps=0,50,150",
     "--sweep.seed=1,2,3,4,5,6",
 )
