@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from experiments import budgeted_schedules_claims as claims
 from experiments import budgeted_schedules_views as views
 from experiments.budgeted_schedules_methods import Setting, deciding, refining, tuning
+from experiments.published import IMAGENET, LM1B, published
 from lrstudy.study.choices import choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.derived import Derived, Parts
@@ -35,6 +36,8 @@ class Scale:
         context: bytes of a window.
         batch_size: windows a step.
         names: of the settings that are trained.
+        images: that the perceptron learns; empty: the digits.
+        text: that the transformer learns; empty: the text that comes with Python.
     """
 
     tuning_seeds: tuple[int, ...]
@@ -48,6 +51,8 @@ class Scale:
     context: int = 32
     batch_size: int = 8
     names: tuple[str, ...] = tuple(claims.SETTINGS)
+    images: str = ""
+    text: str = ""
 
 
 # No deciding or tuning seed was used to choose the settings or the thresholds.
@@ -55,7 +60,20 @@ SCALES: Mapping[str, Scale] = {
     "smoke": Scale((101,), (201, 202), 2, 160, 160, 8, 0, 1, 8, 2, ("digits_sgd",)),
     "cpu": Scale((101,), (201, 202, 203, 204, 205), 5, 600, 400),
     "gpu": Scale((101, 102, 103), tuple(range(201, 216)), 5, 2_000, 2_000, 256, 4, 4, 256, 32),
-    "paper": Scale((101, 102, 103), tuple(range(201, 216)), 5, 20_000, 100_000, 768, 12, 12, 1_024, 256),
+    "paper": Scale(
+        (101, 102, 103),
+        tuple(range(201, 216)),
+        5,
+        450_000,
+        100_000,
+        768,
+        12,
+        12,
+        1_024,
+        256,
+        images=IMAGENET,
+        text=LM1B,
+    ),
 }
 
 _SPACING = 2.5
@@ -69,8 +87,12 @@ def _grid(middle: float, count: int) -> tuple[float, ...]:
 
 def settings(scale: Scale) -> Mapping[str, Setting]:
     """Digits and text, each with momentum and with Adam; the middles of the grids come from development seeds."""
+    images = choice("task", "digits", batch_size=16)
+    if scale.images:
+        images = published(images, scale.images, side=224, batch_size=256)
     digits = RunConfig(
-        task=choice("task", "digits", batch_size=16),
+        task=images,
+        model=choice("model", "resnet") if scale.images else None,
         schedule=choice("schedule", "Constant", peak=0.1),
         optimizer=choice("optimizer", "momentum"),
         steps=scale.digits_steps,
@@ -78,7 +100,7 @@ def settings(scale: Scale) -> Mapping[str, Setting]:
     )
     text = dataclasses.replace(
         digits,
-        task=choice("task", "text", context=scale.context, batch_size=scale.batch_size),
+        task=published(choice("task", "text", context=scale.context, batch_size=scale.batch_size), scale.text),
         model=choice("model", "transformer", width=scale.width, layers=scale.layers, heads=scale.heads),
         clip_norm=1.0,
         steps=scale.text_steps,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from experiments import instability_proxies_claims as claims
 from experiments import instability_proxies_tables as tables
 from experiments import instability_proxies_views as views
+from experiments.published import C4, published
 from lrstudy.study.choices import Choice, choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.experiment import Experiment, Figure, Table
@@ -36,6 +37,7 @@ class Scale:
         context: bytes of a window.
         batch_size: windows a step.
         validation_windows: that a loss is evaluated on.
+        dataset: that is trained on; empty: the text that comes with Python.
     """
 
     seeds: tuple[int, ...]
@@ -53,6 +55,7 @@ class Scale:
     context: int = 64
     batch_size: int = 8
     validation_windows: int = 32
+    dataset: str = ""
 
 
 def _half_decades(first: int, last: int) -> tuple[float, ...]:
@@ -78,7 +81,7 @@ SCALES: Mapping[str, Scale] = {
     ),
     "paper": Scale(
         _SEEDS[:3], _SEEDS, _half_decades(-7, -1), _half_decades(-4, -3), (256, 384, 512, 768, 1_024, 1_536), _EPSILONS,
-        (256, 1_024), 0.003_16, 100_000, 512, 12, 64, 512, 256, 512,
+        (256, 1_024), 0.003_16, 100_000, 512, 12, 64, 512, 256, 512, C4,
     ),
 }  # fmt: skip
 
@@ -108,11 +111,12 @@ def _arms(scale: Scale) -> Sequence[Assignment]:
 def _base(scale: Scale) -> RunConfig:
     """What all have but what an arm changes."""
     warmup = claims.warmup_steps(claims.DEFAULT["warmup"], scale.steps)
+    text = choice(
+        "task", "text", context=scale.context, batch_size=scale.batch_size,
+        validation_windows=scale.validation_windows, z_loss=claims.Z_LOSS, diagnostics=True,
+    )  # fmt: skip
     return RunConfig(
-        task=choice(
-            "task", "text", context=scale.context, batch_size=scale.batch_size,
-            validation_windows=scale.validation_windows, z_loss=claims.Z_LOSS, diagnostics=True,
-        ),
+        task=published(text, scale.dataset),
         model=_model(scale),
         # Up to the peak, and down to zero along half a cosine.
         schedule=choice("schedule", "Cosine", peak=scale.rates[0], warmup_steps=warmup),
@@ -121,7 +125,7 @@ def _base(scale: Scale) -> RunConfig:
         steps=scale.steps,
         record_every=scale.steps // 10,
         evaluate_every=scale.steps // 10,
-    )  # fmt: skip
+    )
 
 
 def _model(scale: Scale) -> Choice:

@@ -11,6 +11,7 @@ from experiments import memory_efficient_claims as claims
 from experiments import memory_efficient_measures as measures
 from experiments import memory_efficient_probes as probes
 from experiments import memory_efficient_views as views
+from experiments.published import C4, published
 from lrstudy.study.choices import Choice, choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.experiment import Experiment, Figure, Table
@@ -42,6 +43,7 @@ class Scale:
         heads: of every model.
         context: bytes of a window.
         batch_size: windows of an update.
+        dataset: that is trained on; empty: the text that comes with Python.
     """
 
     seeds: tuple[int, ...]
@@ -54,6 +56,7 @@ class Scale:
     heads: int = 2
     context: int = 32
     batch_size: int = 8
+    dataset: str = ""
 
 
 def _octaves(first: float, count: int) -> tuple[float, ...]:
@@ -72,7 +75,7 @@ SCALES: Mapping[str, Scale] = {
     ),
     "paper": Scale(
         _SEEDS[:1], _octaves(0.000_125, 6), 200_000, 768, Narrower(624, 540, 444), 200,
-        layers=12, heads=12, context=256, batch_size=512,
+        layers=12, heads=12, context=256, batch_size=512, dataset=C4,
     ),
 }  # fmt: skip
 
@@ -80,7 +83,7 @@ SCALES: Mapping[str, Scale] = {
 def parts(scale: Scale) -> Mapping[str, Part]:
     """One part a method: every peak with every seed."""
     base = RunConfig(
-        task=choice("task", "text", context=scale.context, batch_size=scale.batch_size),
+        task=published(choice("task", "text", context=scale.context, batch_size=scale.batch_size), scale.dataset),
         model=choice("model", "transformer", width=scale.width, layers=scale.layers, heads=scale.heads, tied=True),
         schedule=choice("schedule", "Cosine", peak=scale.peaks[0], warmup_steps=max(1, scale.steps // 10)),
         optimizer=choice("optimizer", "adamw", weight_decay=0.0),

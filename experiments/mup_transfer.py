@@ -10,6 +10,7 @@ from typing import Any
 from experiments import mup_transfer_claims as claims
 from experiments import mup_transfer_views as views
 from experiments.mup_transfer_coordinates import PROBES
+from experiments.published import CIFAR10, WIKIPEDIA, published
 from lrstudy.study.choices import Choice, choice
 from lrstudy.study.config import RunConfig
 from lrstudy.study.experiment import Experiment, Figure, Table
@@ -52,6 +53,8 @@ class Scale:
         depth_width: of the residual model.
         layers: of the transformer.
         context: bytes of a window.
+        images: that the perceptron learns; empty: the digits.
+        language: that the transformer learns; empty: the text that comes with Python.
     """
 
     seeds: tuple[int, ...]
@@ -67,6 +70,8 @@ class Scale:
     depth_width: int = 32
     layers: int = 1
     context: int = 32
+    images: str = ""
+    language: str = ""
 
 
 def octaves(first: float, last: float, each: float = 1.0) -> tuple[float, ...]:
@@ -132,6 +137,8 @@ SCALES: Mapping[str, Scale] = {
         depth_width=256,
         layers=2,
         context=256,
+        images=CIFAR10,
+        language=WIKIPEDIA,
     ),
 }
 
@@ -158,9 +165,9 @@ def _schedule(sizes: Sizes, peak: float) -> Choice:
     return choice("schedule", "Linear", peak=peak, warmup_steps=sizes.steps // 4)
 
 
-def _digits(sizes: Sizes, optimizer: Choice, peak: float, record_every: int = 1) -> RunConfig:
+def _digits(scale: Scale, sizes: Sizes, optimizer: Choice, peak: float, record_every: int = 1) -> RunConfig:
     return RunConfig(
-        task=choice("task", "digits", batch_size=sizes.batch, standardised=True),
+        task=published(choice("task", "digits", batch_size=sizes.batch, standardised=True), scale.images),
         model=choice("model", "mlp", width=sizes.sizes[0], layers=2),
         schedule=_schedule(sizes, peak),
         optimizer=optimizer,
@@ -171,7 +178,7 @@ def _digits(sizes: Sizes, optimizer: Choice, peak: float, record_every: int = 1)
 
 def _text(scale: Scale, sizes: Sizes, **model: Any) -> RunConfig:
     return RunConfig(
-        task=choice("task", "text", context=scale.context, batch_size=sizes.batch),
+        task=published(choice("task", "text", context=scale.context, batch_size=sizes.batch), scale.language),
         model=choice("model", "transformer", **model),
         schedule=_schedule(sizes, sizes.rates[0]),
         optimizer=choice("optimizer", "adam", b2=0.95),
@@ -186,7 +193,7 @@ def _parametrizations(names: Sequence[str], base: int) -> list[Assignment]:
 
 def _mlp(scale: Scale, sizes: Sizes, optimizer: Choice, names: Sequence[str]) -> Part:
     return Part(
-        _digits(sizes, optimizer, sizes.rates[0]),
+        _digits(scale, sizes, optimizer, sizes.rates[0]),
         [
             _parametrizations(names, sizes.sizes[0]),
             axis("model.width", sizes.sizes),
@@ -217,7 +224,7 @@ def _decay(scale: Scale) -> Part:
     runs: list[Assignment] = [{"parametrization": kept, "schedule.peak": peak} for peak in scale.decay_peaks]
     runs.append({"parametrization": falling, "schedule.peak": scale.decay_peaks[0]})
     return Part(
-        _digits(sizes, choice("optimizer", "adamw", b2=0.99), scale.decay_peaks[0], record_every=20),
+        _digits(scale, sizes, choice("optimizer", "adamw", b2=0.99), scale.decay_peaks[0], record_every=20),
         [
             runs,
             axis("model.width", sizes.sizes),

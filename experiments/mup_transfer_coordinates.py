@@ -49,11 +49,18 @@ def measure(context: Context) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
+def _first_batch(task: Any, seed: int) -> Any:
+    """The batch of a seed's first step, of data in memory or on disk."""
+    reader = task.reader()
+    if reader is not None:
+        return reader(seed, 0)
+    return task.batch(jax.device_put(task.load()), jnp.asarray(seed), jnp.asarray(0))
+
+
 def _slopes(runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, tuple[float, ...]]:
     by_width = {int(run.columns["model.width"]): run for run in runs}
     first = runs[0]
-    data = jax.device_put(first.task.load())
-    batch = first.task.batch(data, jnp.asarray(seeds[0]), jnp.asarray(0))
+    batch = _first_batch(first.task, seeds[0])
 
     def make_model(width: int) -> tuple[Any, Any, Any]:
         run = by_width[width]

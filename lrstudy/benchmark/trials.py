@@ -82,8 +82,8 @@ def train(
     stacked = stack([hyperparameters(workload, trial, budget) for trial in trials])
     # Evaluations are columns of metric rows.
     cadence = Cadence((budget,) * len(trials), workload.evaluate_every, workload.evaluate_every)
-    layout, data = layout_of(executor, len(trials)), workload.task.load()
-    job = lanes.make_job(stacked, data, make_transform, cadence, layout, eval_params=submission.eval_params)
+    layout, averaged = layout_of(executor, len(trials)), submission.eval_params
+    job = lanes.make_job(stacked, workload.task, make_transform, cadence, layout, eval_params=averaged)
     found = [_Evaluations(workload, target) for _ in trials]
     alive = np.ones(len(trials), bool)
     begin = layout.empty(abstract_lanes(stacked, make_transform))

@@ -1,6 +1,6 @@
 """A small convolutional network."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,8 +16,11 @@ class ConvNet(nn.Module):
     Attributes:
         outputs: size of the last axis of the result.
         width: channels of both layers.
-        side: lines and columns of the image.
+        side: lines and columns of an image that comes as a row of pixels; one that comes as an image has its own.
     """
+
+    of_images: ClassVar[bool] = True
+    """Whether images are taken as they are, and not as rows of pixels alone."""
 
     outputs: int
     width: int = 16
@@ -38,11 +41,11 @@ class ConvNet(nn.Module):
         return (("^readout/kernel$", {"role": "output"}),)
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch pixels"]) -> Float[Array, "*batch outputs"]:
-        """Scores of every example.
+    def __call__(self, x: Float[Array, "*pixels"]) -> Float[Array, "*batch outputs"]:
+        """Scores of every example, which is a row of pixels or an image.
 
         Raises:
-            ValueError: the pixels are not ``side`` squared.
+            ValueError: the pixels of a row are not ``side`` squared.
         """
         x = as_image(x, self.side)
         for layer in range(2):

@@ -1,6 +1,6 @@
 """A small residual network without batch statistics."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -38,9 +38,12 @@ class ResNet(nn.Module):
         outputs: size of the last axis of the result.
         width: channels everywhere.
         layers: residual blocks.
-        side: lines and columns of the image.
+        side: lines and columns of an image that comes as a row of pixels; one that comes as an image has its own.
         branch_scale: factor on every residual branch; for a parametrization to decide.
     """
+
+    of_images: ClassVar[bool] = True
+    """Whether images are taken as they are, and not as rows of pixels alone."""
 
     outputs: int
     width: int = 16
@@ -64,11 +67,11 @@ class ResNet(nn.Module):
         return (("^readout/kernel$", {"role": "output"}), *stack)
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch pixels"]) -> Float[Array, "*batch outputs"]:
-        """Scores of every example.
+    def __call__(self, x: Float[Array, "*pixels"]) -> Float[Array, "*batch outputs"]:
+        """Scores of every example, which is a row of pixels or an image.
 
         Raises:
-            ValueError: the pixels are not ``side`` squared.
+            ValueError: the pixels of a row are not ``side`` squared.
         """
         x = nn.Conv(self.width, (3, 3), use_bias=False, name="stem")(as_image(x, self.side))
         for block in range(self.layers):

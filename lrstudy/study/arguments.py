@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from lrstudy import __version__
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.exit_codes import BAD_COMMAND
 
@@ -22,6 +23,7 @@ class Parser(argparse.ArgumentParser):
         # An abbreviated flag would change its meaning when a flag is added.
         super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
         self.add_argument("--helpfull", action="help", help="show this help message and exit")
+        self.add_argument("--version", action="version", version=f"lrstudy {__version__}")
 
     def error(self, message: str) -> NoReturn:
         """Leaves with one line and the exit code of a bad command line."""
@@ -39,3 +41,8 @@ def check_output(path: Path) -> None:
         raise ConfigError(f"output must be a file, got '{path}'")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"output must lie in a folder that is there and can be written, got '{path}'")
+
+
+def leave_output() -> None:
+    """After a ``BrokenPipeError``: whoever read has seen enough, and what is flushed at the end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,7 @@ from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
 from lrstudy.study.launching.flags import KUBERNETES, NONE, check_launch_flags, define_launch_flags
 from lrstudy.study.machine import use_compilation_cache
+from lrstudy.study.plan_checks import check_apart, check_parts, check_ready, unready
 from lrstudy.study.starting import (
     define_device_flags,
     leave,
@@ -28,7 +29,7 @@ from lrstudy.study.starting import (
 
 FLAGS = flags.FLAGS
 _LAYOUT = ("executor", "data_devices", "zero_stage", "accumulate")
-_SETTINGS = (*_LAYOUT, "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
+_SETTINGS = (*_LAYOUT, "read_workers", "checkpoint_seconds", "checkpoint_steps", "keep_checkpoints")
 
 
 def define_common_flags(values: flags.FlagValues) -> None:
@@ -43,6 +44,7 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "on_schedule_change", None, policies, "how a run of the folder goes on under another schedule", **module
     )
+    flags.DEFINE_bool("tensorboard", False, "write TensorBoard's event files too, below the folder", **module)
     flags.DEFINE_bool("require_claims", False, "exit 3 if a claim does not hold", **module)
     flags.DEFINE_float("checkpoint_seconds", 30.0, "time between checkpoints", **module)
     flags.DEFINE_integer("checkpoint_steps", 0, "also save at every multiple of this step; 0: by time", **module)
@@ -143,11 +145,12 @@ def _study(experiment: Experiment, command: Command) -> int:
     begun = workdir.begun.versions()
     plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
     check_apart(plan, workdir)
+    check_ready(plan)
     launched = None
     if FLAGS.launcher != NONE:
         from lrstudy.study.launching.command import launch
 
-        launched = launch(experiment, command, workdir, FLAGS, _settings())
+        launched = launch(experiment, command, workdir, FLAGS, _settings(workdir))
         if launched.code:
             return launched.code
     else:
@@ -166,6 +169,10 @@ def _check_values() -> None:
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
+    if FLAGS.tensorboard:
+        from lrstudy.study.event_files import check_library
+
+        check_library()
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
@@ -182,14 +189,20 @@ def _dry_run(command: Command, workdir: Any) -> int:
     print(describe(shard_of(plan, *_shard(FLAGS.shard))))
     for name in (name for name in command.parts if name not in plan.parts):
         print(f"part {name} follows from what is found and is planned then")
+    for line in unready(plan):
+        print(f"not ready: {line}")
     return OK
 
 
-def _settings() -> Any:
+def _settings(workdir: Any = None) -> Any:
     from lrstudy.study.run import say
     from lrstudy.study.trainer import Settings
 
     given: dict[str, Any] = {name: FLAGS[name].value for name in _SETTINGS}
+    if workdir is not None and FLAGS.tensorboard:
+        from lrstudy.study.tensorboard import follower
+
+        given["recorded"] = follower(workdir)
     return Settings(**given, warn=say)
 
 
@@ -214,7 +227,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
 
     use_compilation_cache()
     workdir.check_shared()
-    settings = _settings()
+    settings = _settings(workdir)
     failures, trained_on = (launched.failures, launched.devices or None) if launched else ({}, None)
     if plan is None:
         plan, _ = plan_ready(command.parts, workdir, FLAGS.on_schedule_change)
@@ -229,6 +242,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
     )
     together("the plan is read")
     if finished:
+        settings.recorded()
         print(f"nothing to do: all {len(plan.runs())} runs are finished")
         return _say_conclusion(experiment, read_json(workdir.claims)["claims"], workdir)
     if any(run.early_stop for group in launch.missing() for run in group.runs):
@@ -255,6 +269,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
             with workdir.concluding():
                 # Shares that end at once each wrote a table without the end of the other, in whichever order.
                 launch.write_runs()
+                settings.recorded()
                 write_json(workdir.config, header)
                 code = _conclude(experiment, workdir, header)
                 write_json(workdir.plan, {**plan.to_json(), "concluded": True})
@@ -268,6 +283,7 @@ def _report(experiment: Experiment, workdir: Any) -> int:
     header = read_json(workdir.config)
     if header is None:
         raise StudyError(f"{workdir.config} is missing; the command that made the study writes it again")
+    _settings(workdir).recorded()
     return _conclude(experiment, workdir, header)
 
 
@@ -283,42 +299,6 @@ def check_experiment(experiment: Experiment, workdir: Any) -> None:
     if header is not None and header.get("experiment") != experiment.name:
         other = header.get("experiment")
         raise ConfigError(f"workdir must be empty or hold {experiment.name}, got '{workdir.root}' with {other}")
-
-
-def check_apart(plan: Any, workdir: Any) -> None:
-    """Refuses a folder inside the text that is trained on: the study's own files would become text.
-
-    Raises:
-        ConfigError: it is one.
-    """
-    root = workdir.root.absolute().resolve()
-    for path in {run.columns.get("task.path") for run in plan.runs().values()} - {None}:
-        text = Path(path).expanduser().resolve()
-        inside = text.is_dir() and root.is_relative_to(text)
-        if inside and not any(part.startswith(".") for part in root.relative_to(text).parts):
-            raise ConfigError(f"workdir must lie outside task.path, got '{workdir.root}' inside '{path}'")
-
-
-def check_parts(plan: Any, executor: Any, **shared: int) -> None:
-    """Refuses devices that there are not, and tasks whose batches cannot be computed in so many parts.
-
-    Args:
-        plan: of the study.
-        executor: see ``layout.layouts_of``.
-        shared: see ``layout.layouts_of``.
-
-    Raises:
-        ConfigError: one is.
-    """
-    from lrstudy.training.layout import layout_of
-    from lrstudy.training.parts import check_task
-
-    try:
-        layout_of(executor, 1, **shared)
-        for group in plan.groups:
-            check_task(group.runs[0].task, shared["data_devices"], shared["accumulate"])
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _conclude(experiment: Experiment, workdir: Any, header: Any) -> int:

@@ -36,6 +36,7 @@ class Launch:
         workdir: where.
         settings: how.
         said: ids of the claims that have been announced, by an earlier stage of the study too.
+        announced: their entries, as ``claims.json`` will have them.
         failures: run id to the reason, of runs whose program failed; they are not tried again in a later stage.
     """
 
@@ -45,6 +46,7 @@ class Launch:
     workdir: Workdir
     settings: Settings
     said: set[str] = dataclasses.field(default_factory=set)
+    announced: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -200,7 +202,10 @@ class Launch:
         ready = [c for c in claims if part in c.parts and set(c.parts) <= set(seen)]
         if ready and self._finished(seen):
             self.said |= {claim.claim_id for claim in ready}
-            print(claims_lib.table(decide(ready, records_lib.load(self.workdir))), flush=True)
+            entries = decide(ready, records_lib.load(self.workdir))
+            print(claims_lib.table(entries), flush=True)
+            self.announced += entries
+            write_json(self.workdir.announced, {"claims": self.announced})  # for those who watch the folder
 
 
 def _leave_if_asked(stop: StopRequest) -> None:

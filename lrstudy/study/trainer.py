@@ -30,11 +30,16 @@ from lrstudy.training.processes import agreed, fetch, process, together
 from lrstudy.training.program import Lane, abstract_lanes, stack, to_device, track_anew
 from lrstudy.training.step import optimizer_count
 
+_TIMES = ("seconds", "waited")
 TrunkLanes = Callable[[int], tuple[Lane, int]]
 
 
 class PreemptedError(Exception):
     """Training was asked to stop and has saved."""
+
+
+def _say_nothing(group_id: str | None = None) -> None:
+    del group_id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,32 +51,42 @@ class Settings:
         data_devices: devices that share every batch.
         zero_stage: see ``layouts_of``.
         accumulate: micro-batches of a batch.
+        read_workers: processes that read batches, of a task that has them read; 0: threads.
         checkpoint_seconds: a checkpoint is due this long after the last one.
         checkpoint_steps: and at every multiple of this step; 0: by time alone.
         keep_checkpoints: keep all of them, for runs that may start from them later.
         warn: says one line to the user.
         predictor: gives what ``early_stop`` extrapolates curves with.
+        recorded: is told the id of a group whose records have changed; without one, that any may have.
     """
 
     executor: Executor = "auto"
     data_devices: int = 1
     zero_stage: int = 0
     accumulate: int = 1
+    read_workers: int = 0
     checkpoint_seconds: float = 30.0
     checkpoint_steps: int = 0
     keep_checkpoints: bool = False
     warn: Callable[[str], None] = print
     predictor: Callable[[], Predictor] = load_extrapolator
+    recorded: Callable[..., None] = _say_nothing
 
 
 @dataclasses.dataclass
 class _Position:
-    """Where a group stands: the lanes, the step of its clock, and the training seconds so far."""
+    """Where a group stands: the lanes, the step of its clock, and the seconds so far that it trained or waited."""
 
     lanes: Lane
     step: int
     fresh: bool
     seconds: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Both times by their names."""
+        return {name: getattr(self, name) for name in _TIMES}
 
 
 class GroupTrainer:
@@ -121,8 +136,9 @@ class GroupTrainer:
 
     def _job(self, layout: Layout) -> Job:
         run = self._group.runs[0]
-        data, options = run.task.load(), {"eval_params": eval_params(run), "sharpness": self._sharpness}
-        return lanes.make_job(self._hparams, data, self._make_transform, self._cadence, layout, **options)
+        options: dict[str, Any] = {"eval_params": eval_params(run), "sharpness": self._sharpness}
+        options["read_workers"] = self._settings.read_workers
+        return lanes.make_job(self._hparams, run.task, self._make_transform, self._cadence, layout, **options)
 
     def _prepared(self, layout: Layout) -> tuple[Job, Lane]:
         return self._job(layout), layout.empty(self._abstract)
@@ -147,10 +163,12 @@ class GroupTrainer:
                 self._copy_trunk_rows(trunk_rows())
         if position is None:
             position = _Position(self.layout.empty(self._abstract), 0, fresh=True)
+        self._settings.recorded(self._group.group_id)
         finals = self._train(position, self._group.stop, record=True)
         alive, updates = fetch((position.lanes.alive, position.lanes.state.step))
         if process().leads:
-            self._store.finish(self._outcomes(alive, updates, finals), {"seconds": position.seconds})
+            self._store.finish(self._outcomes(alive, updates, finals), position.spent)
+        self._settings.recorded(self._group.group_id)
         together(f"group {self._group.group_id}")
 
     def lanes_at(self, step: int, trunk_lanes: TrunkLanes) -> Lane:
@@ -209,7 +227,8 @@ class GroupTrainer:
         if restored.tree is None:
             return None
         self._check_counts(restored)
-        return _Position(self.layout.lanes(restored.tree), restored.step, False, float(restored.meta["seconds"]))
+        times = {name: float(restored.meta.get(name, 0.0)) for name in _TIMES}
+        return _Position(self.layout.lanes(restored.tree), restored.step, fresh=False, **times)
 
     @property
     def _kept_steps(self) -> Sequence[int]:
@@ -273,6 +292,7 @@ class GroupTrainer:
         for chunk in chunks:
             position.lanes, position.step, position.fresh = chunk.lanes, chunk.stop, False
             position.seconds += chunk.seconds
+            position.waited += chunk.waited
             rows.append(chunk.rows)
             finals = chunk.finals
             progress.update(chunk)
@@ -314,6 +334,7 @@ class GroupTrainer:
             self._store.write_rows(rows, start, stop)
         except OSError as error:
             raise StudyError(f"step {stop}: the metric rows could not be written: {error.strerror}") from error
+        self._settings.recorded(self._group.group_id)
 
     def _save(self, position: _Position) -> None:
         checkpoint.save(self._folder, position.step, self._runs(position), self._meta(position))
@@ -325,7 +346,7 @@ class GroupTrainer:
 
     def _meta(self, position: _Position) -> dict[str, Any]:
         schedules = [to_dict(run.schedule) for run in self._group.runs]
-        return {**self._identity, "schedules": schedules, "seconds": position.seconds}
+        return {**self._identity, "schedules": schedules, **position.spent}
 
     def _outcomes(self, alive: np.ndarray, updates: np.ndarray, finals: Columns) -> list[Outcome]:
         """Last finite value of every metric, and of living runs the evaluation of the final parameters.

@@ -99,6 +99,7 @@ class Workdir:
         self.plan = root / "plan.json"
         self.runs = root / "runs.parquet"
         self.claims = root / "claims.json"
+        self.announced = root / "announced.json"
         self.report = root / "report.html"
         self.metrics = root / "metrics"
         self.groups = root / "groups"
@@ -229,6 +230,16 @@ class Workdir:
         for folder in (self.root, self.metrics, self.groups, self.probes, self.figures, self.launched):
             for path in folder.glob(f"{TEMPORARY}*"):
                 path.unlink(missing_ok=True)
+
+
+def check_study(workdir: Workdir) -> None:
+    """Refuses a folder that holds no study, for commands that only read one.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    if not workdir.plan.is_file():
+        raise ConfigError(f"folder must hold a study, got '{workdir.root}'")
 
 
 def _check_name(root: Path) -> None:

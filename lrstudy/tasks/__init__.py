@@ -22,6 +22,7 @@ from lrstudy.tasks.river import CurvedRiver
 from lrstudy.tasks.separable import RandomHalfspace, TwoDirections
 from lrstudy.tasks.tanh_regression import TanhRegression
 from lrstudy.tasks.text import Text
+from lrstudy.tasks.tfds import TensorflowDataset
 
 TABLE: dict[str, type[Task]] = {
     "bigram": BigramTable,
@@ -44,6 +45,7 @@ TABLE: dict[str, type[Task]] = {
     "river": CurvedRiver,
     "tanh_regression": TanhRegression,
     "text": Text,
+    "tfds": TensorflowDataset,
     "two_directions": TwoDirections,
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "RepeatedText",
     "TanhRegression",
     "Task",
+    "TensorflowDataset",
     "Text",
     "TwoDirections",
 ]

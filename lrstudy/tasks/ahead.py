@@ -1,16 +1,28 @@
 """Batches that the host read ahead: what a program finds in place of data that are too large for the device."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-Reader = Callable[[int, int], Any]
-"""``(seed, step) -> batch`` as NumPy arrays: the same for the same pair, from any thread, in any order. It can be
-pickled, for processes that read."""
+WHOLE = slice(None)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Reads the batch of a seed at a step; it can be pickled, for processes that read."""
+
+    def __call__(self, seed: int, step: int, rows: slice = WHOLE) -> Any:
+        """The batch as NumPy arrays: the same for the same pair, from any thread, in any order.
+
+        Args:
+            seed: of the run.
+            step: of the run.
+            rows: which of the batch's examples are wanted, in order.
+        """
+        ...
 
 
 class Ahead(NamedTuple):

@@ -1,4 +1,4 @@
-"""Windows of bytes: how they are cut from texts, and the loss of predicting every next byte in them."""
+"""Windows of tokens or bytes: how they are cut from texts, and the loss of predicting every next one in them."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Integer, Key, UInt8
 
 from lrstudy.tasks import corpus
 from lrstudy.tasks.base import Batch, Metrics, Params, Task
@@ -16,8 +16,8 @@ from lrstudy.tasks.base import Batch, Metrics, Params, Task
 VOCABULARY = 256
 
 
-class ByteWindows(Task):
-    """Base of the tasks that predict the next byte at every position of windows of text.
+class TokenWindows(Task):
+    """Base of the tasks that predict the next token at every position of windows of text.
 
     Attributes:
         context: positions of a window.
@@ -50,12 +50,16 @@ class ByteWindows(Task):
         if not 0 <= self.z_loss < math.inf:
             raise ValueError(f"task.z_loss must be a finite number of at least 0, got {self.z_loss!r}")
 
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        raise NotImplementedError
+
     def model_arguments(self) -> Mapping[str, Any]:
-        """All bytes, and the window's length."""
-        return {"vocabulary": VOCABULARY, "context": self.context}
+        """All tokens, and the window's length."""
+        return {"vocabulary": self.vocabulary(), "context": self.context}
 
     def tokens_per_step(self) -> int:
-        """Predicted bytes of a batch."""
+        """Predicted tokens of a batch."""
         return self.batch_size * self.context
 
     def init(self, key: Key[Array, ""]) -> Params:
@@ -63,7 +67,7 @@ class ByteWindows(Task):
         return self.init_model(key, jnp.zeros((1, self.context), jnp.int32))
 
     def loss(self, params: Params, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
-        """Mean cross-entropy of the next byte, in nats, and ``z_loss`` times the mean of log(Z)^2."""
+        """Mean cross-entropy of the next token, in nats, and ``z_loss`` times the mean of log(Z)^2."""
         tokens = batch.astype(jnp.int32)
         logits = self.apply(params, tokens[:, :-1])
         loss = _cross_entropy(logits, tokens)
@@ -71,7 +75,7 @@ class ByteWindows(Task):
             loss = loss + self.z_loss * jnp.mean(jnp.square(jax.nn.logsumexp(logits, axis=-1)))
         return loss, {}
 
-    def window_losses(self, params: Params, windows: UInt8[Array, "windows window"]) -> Float[Array, " windows"]:
+    def window_losses(self, params: Params, windows: Integer[Array, "windows window"]) -> Float[Array, " windows"]:
         """Mean cross-entropy of every window, in nats; a batch of them at a time is held in memory."""
 
         def one(window: Batch) -> Float[Array, ""]:
@@ -80,7 +84,7 @@ class ByteWindows(Task):
 
         return jax.lax.map(one, windows, batch_size=self.batch_size)
 
-    def logit_metrics(self, params: Params, windows: UInt8[Array, "windows window"]) -> Metrics:
+    def logit_metrics(self, params: Params, windows: Integer[Array, "windows window"]) -> Metrics:
         """What is known to grow before training at a high rate fails (Wortsman et al. 2024, arXiv 2309.14322).
 
         A batch of windows at a time is held in memory.
@@ -104,6 +108,18 @@ class ByteWindows(Task):
         largest, log_z, squares = jax.lax.map(one, windows, batch_size=self.batch_size)
         rms = jnp.sqrt(jnp.mean(squares))
         return {"max_attention_logit": jnp.max(largest), "log_z": jnp.mean(log_z), "logit_rms": rms}
+
+    def windows_at(self, part: Integer[Array, " part"], starts: Int[Array, " batch"]) -> Integer[Array, "batch window"]:
+        """The windows that begin at these places."""
+        return part[starts[:, None] + jnp.arange(self.context + 1)]
+
+
+class ByteWindows(TokenWindows):
+    """Base of the tasks whose tokens are the bytes of a text that is kept whole."""
+
+    def vocabulary(self) -> int:
+        """All bytes."""
+        return VOCABULARY
 
     def read(self, path: str, field: str) -> corpus.Corpus:
         """A text that has at least one window in each part.
@@ -131,15 +147,11 @@ class ByteWindows(Task):
         starts = np.linspace(0, part.size - window, count).astype(np.int64)
         return part[starts[:, None] + np.arange(window)]
 
-    def windows_at(self, part: UInt8[Array, " part"], starts: Int[Array, " batch"]) -> UInt8[Array, "batch window"]:
-        """The windows that begin at these places."""
-        return part[starts[:, None] + jnp.arange(self.context + 1)]
-
 
 def _cross_entropy(
     logits: Float[Array, "batch seq vocabulary"], tokens: Int[Array, "batch window"]
 ) -> Float[Array, ""]:
-    """Mean cross-entropy of every window's bytes after the first."""
+    """Mean cross-entropy of every window's tokens after the first."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]))
 
 

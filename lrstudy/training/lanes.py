@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from lrstudy.feedback import trained_params
+from lrstudy.tasks import Task
 from lrstudy.tasks.base import Data
 from lrstudy.training import loop
 from lrstudy.training.devices import DATA, LANES
@@ -26,6 +27,7 @@ from lrstudy.training.program import (
     make_program,
     stack,
 )
+from lrstudy.training.read_ahead import ReadAhead
 from lrstudy.training.sharpness import Measure, Sharpness, init_tracker, make_measure
 
 
@@ -86,30 +88,40 @@ def spread_measure(measure: Measure, layout: Layout) -> Callable[..., Any]:
 
 def make_job(
     hparams: Hyperparameters,
-    data: Data,
+    task: Task,
     make_transform: MakeTransform,
     cadence: Cadence,
     layout: Layout,
     *,
     eval_params: EvalParams = trained_params,
     sharpness: Sharpness | None = None,
+    read_workers: int = 0,
 ) -> Job:
     """What ``loop.train`` trains.
 
     Args:
         hparams: stacked numbers.
-        data: what the lanes' task loaded.
+        task: of the lanes, whose data are loaded.
         make_transform: ``hparams -> optax transform``.
         cadence: of records and evaluations.
         layout: of the lanes.
         eval_params: see ``make_program``.
         sharpness: what is measured of it; ``None``: nothing.
+        read_workers: processes that read batches, where the task has them read; 0: threads.
+
+    Raises:
+        ValueError: the data cannot be read.
     """
     measured = sharpness if sharpness and sharpness.every else None
     init = functools.partial(init_tracker, measured) if measured else None
     program = spread(make_program(make_transform, eval_params, init, layout.sharing), layout)
     measure = spread_measure(make_measure(measured), layout) if measured else None
-    return Job(program, layout.hparams(hparams), layout.data(data), cadence, measure)
+    data, reader, ahead = layout.data(task.load()), task.reader(), None
+    if reader is not None:
+        ahead = ReadAhead(reader, data, hparams.seed.tolist(), max(cadence.steps), layout, read_workers)
+        looked_at = (measured.batches, () if measured.seed is None else (measured.seed,)) if measured else (1, ())
+        data = ahead.first(*looked_at)
+    return Job(program, layout.hparams(hparams), data, cadence, measure, ahead)
 
 
 def run(
@@ -142,7 +154,7 @@ def run(
     init = functools.partial(init_tracker, sharpness) if sharpness and every else None
     lanes = layout.empty(abstract_lanes(stacked, make_transform, init))
     options = {"eval_params": eval_params, "sharpness": sharpness}
-    job = make_job(stacked, hparams[0].task.load(), make_transform, cadence, layout, **options)
+    job = make_job(stacked, hparams[0].task, make_transform, cadence, layout, **options)
     rows, finals = list[Columns](), list[Columns]()
     for chunk in loop.train(job, lanes, start=0, stop=max(cadence.steps)):
         lanes = chunk.lanes

@@ -71,6 +71,35 @@ class Layout:
         """What a task loaded, on every device."""
         return jax.device_put(data) if self.mesh is None else self._placed(data, P())
 
+    def rows(self, examples: int) -> slice:
+        """Which of a batch's examples the devices of this process compute: it need not read the others."""
+        if self.mesh is None or not self.shares_batches:
+            return slice(0, examples)
+        own, each = process().index, examples // self._size(DATA)
+        shares = [k for k, column in enumerate(self.mesh.devices.T) if any(d.process_index == own for d in column)]
+        return slice(shares[0] * each, (shares[-1] + 1) * each)
+
+    def batches(self, batches: Any, examples: int) -> Any:
+        """Batches of seeds and steps, of so many examples, where the program wants them.
+
+        Args:
+            batches: arrays of shape (seeds, steps, ``rows(examples)``, ...).
+            examples: of a whole batch.
+        """
+        if self.mesh is None or not self.shares_batches:
+            return self.data(batches)
+        sharding, first = NamedSharding(self.mesh, P(None, None, DATA)), self.rows(examples).start
+
+        def one(leaf: np.ndarray) -> jax.Array:
+            def part(index: Any) -> np.ndarray:
+                start, stop, _ = index[2].indices(examples)
+                return leaf[:, :, start - first : stop - first]
+
+            shape = (*leaf.shape[:2], examples, *leaf.shape[3:])
+            return jax.make_array_from_callback(shape, sharding, part)
+
+        return jax.tree.map(one, batches)
+
     def lanes(self, lanes: Lane) -> Lane:
         """Stacked lanes where the program wants them."""
         if self.mesh is None:

@@ -11,6 +11,7 @@ import numpy as np
 from lrstudy.tasks.base import Data
 from lrstudy.training.processes import agreed, fetch
 from lrstudy.training.program import RECORD_SLOTS, Hyperparameters, Lane, Rows, make_window
+from lrstudy.training.read_ahead import ReadAhead
 from lrstudy.training.sharpness import COLUMNS
 
 Columns = dict[str, np.ndarray]
@@ -82,6 +83,7 @@ class Chunk:
         finals: columns ``lane`` and the evaluation of the parameters at the very end, empty before it.
         alive: for every lane whether it has not diverged.
         seconds: what the call took.
+        waited: how long it waited for its batches before, in seconds.
     """
 
     start: int
@@ -91,6 +93,7 @@ class Chunk:
     finals: Columns
     alive: np.ndarray
     seconds: float
+    waited: float = 0.0
 
 
 class Job(NamedTuple):
@@ -99,9 +102,11 @@ class Job(NamedTuple):
     Attributes:
         program: compiled lanes (``lanes.spread``).
         hparams: stacked numbers.
-        data: what the task loaded, on the device.
+        data: what the task loaded, on the device; where batches are read ahead, those of the first steps, for a
+            measurement.
         cadence: of records and evaluations.
         measure: compiled measurement of sharpness (``lanes.spread_measure``); ``None``: none.
+        ahead: reads the batches; ``None``: they are made of ``data``.
     """
 
     program: Callable[..., tuple[Lane, Rows]]
@@ -109,6 +114,24 @@ class Job(NamedTuple):
     data: Data
     cadence: Cadence
     measure: Callable[..., Any] | None = None
+    ahead: ReadAhead | None = None
+
+    def data_at(self, step: int) -> Data:
+        """What the program is given for a window that begins at this step.
+
+        Raises:
+            ReadError: its batches could not be read.
+        """
+        return self.data if self.ahead is None else self.ahead.at(step)
+
+    def close(self) -> None:
+        """Ends the reading of batches; it begins again where a window asks for them."""
+        if self.ahead is not None:
+            self.ahead.close()
+
+    def end_at(self, step: int, end: int) -> int:
+        """Where a window that begins at this step must end, at ``end`` at the latest."""
+        return end if self.ahead is None else min(end, self.ahead.end(step))
 
 
 class Gauge:
@@ -175,7 +198,18 @@ def train(
 
     Yields:
         Chunks in order.
+
+    Raises:
+        ReadError: batches that the host reads ahead could not be read.
     """
+    try:
+        yield from _calls(job, lanes, start=start, stop=stop, pause_at=pause_at, fresh=fresh)
+    finally:
+        job.close()
+
+
+def _calls(job: Job, lanes: Lane, *, start: int, stop: int, pause_at: Sequence[int], fresh: bool) -> Iterator[Chunk]:
+    """The chunks of ``train``."""
     cadence = job.cadence
     record, evaluate = cadence.record_steps(), cadence.evaluate_steps()
     last = max(cadence.steps)
@@ -185,18 +219,20 @@ def train(
     gauge = Gauge(job)
     if fresh and job.measure:
         # What is measured at the first step must be there before it.
-        lanes, _ = job.program(lanes, job.hparams, job.data, make_window(start, start, fresh=True))
+        lanes, _ = job.program(lanes, job.hparams, job.data_at(start), make_window(start, start, fresh=True))
         fresh = False
     while True:
         if start < stop and cadence.measures(start):
             lanes = lanes._replace(tracker=gauge.take(lanes, start))
         pause = int(pauses[min(np.searchsorted(pauses, start, "right"), len(pauses) - 1)])
-        end = _end_of_window(start, min(start + budget, pause), record)
+        end = job.end_at(start, _end_of_window(start, min(start + budget, pause), record))
         evaluate_at = evaluate[(evaluate >= start) & (evaluate < end)].tolist() + ([end] if end == last else [])
         record_at = record[(record >= start) & (record < end)].tolist()
         window = make_window(start, end, record_at=record_at, evaluate_at=evaluate_at, fresh=fresh)
+        asked = time.perf_counter()
+        data = job.data_at(start)
         began = time.perf_counter()
-        lanes, rows = job.program(lanes, job.hparams, job.data, window)
+        lanes, rows = job.program(lanes, job.hparams, data, window)
         fetched, alive = jax.tree.map(lambda leaf: leaf[: len(cadence.steps)], fetch((rows, lanes.alive)))
         # How far the next call goes follows from it.
         seconds = float(agreed(time.perf_counter() - began))
@@ -206,7 +242,7 @@ def train(
             # The trackers stay as they are, so that to measure the end once more gives the same.
             gauge.take(lanes, end)
             finals = gauge.of_lanes(finals)
-        chunk = Chunk(start, end, lanes, columns, finals, alive, seconds)
+        chunk = Chunk(start, end, lanes, columns, finals, alive, seconds, began - asked)
         yield chunk
         lanes = chunk.lanes
         budget = _next_budget(budget, end - start, seconds)

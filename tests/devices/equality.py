@@ -245,7 +245,7 @@ def job_of(layout: Layout) -> tuple[loop.Job, Any]:
     hparams, make_transform = hparams_and_transform(RUNS)
     stacked = stack(hparams)
     cadence = loop.Cadence(tuple(run.config.steps for run in RUNS), 1, 4)
-    job = lanes.make_job(stacked, RUNS[0].task.load(), make_transform, cadence, layout)
+    job = lanes.make_job(stacked, RUNS[0].task, make_transform, cadence, layout)
     return job, abstract_lanes(stacked, make_transform)
 
 

@@ -1,4 +1,4 @@
-"""The two networks that see digits as images."""
+"""The two networks that see images."""
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,36 @@ def test_equals_plain_numpy_with_any_leading_axes(name):
     np.testing.assert_allclose(apply({"params": params}, x[1, 2]), expected[1, 2], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("row", [ConvNet, ResNet])
+def test_an_image_of_one_channel_is_its_row_of_pixels(row):
+    model = row(outputs=4, width=3, side=7)
+    rows = inputs(model, 5)
+    params = randomized(model, rows)
+    as_images = jax.jit(row(outputs=4, width=3).apply)({"params": params}, rows.reshape(5, 7, 7, 1))
+    np.testing.assert_array_equal(as_images, jax.jit(model.apply)({"params": params}, rows))
+
+
+@pytest.mark.parametrize("row", [ConvNet, ResNet])
+def test_images_have_several_channels_and_sides_of_their_own(row):
+    model = row(outputs=4, width=3)
+    x = np.random.default_rng(1).normal(size=(2, 5, 11, 11, 3)).astype(np.float32)
+    params = randomized(model, x)
+    first = params["conv_0" if row is ConvNet else "stem"]["kernel"]
+    assert first.shape == (3, 3, 3, 3)
+    scores = jax.jit(model.apply)({"params": params}, x)
+    assert scores.shape == (2, 5, 4)
+    # A channel whose kernels are zero is not seen, and the others are then an image of fewer channels.
+    blind = jax.tree.map(np.copy, params)
+    blind["conv_0" if row is ConvNet else "stem"]["kernel"][:, :, 1:] = 0
+    alone = jax.tree.map(np.copy, params)
+    alone["conv_0" if row is ConvNet else "stem"]["kernel"] = first[:, :, :1]
+    of_one = jax.jit(model.apply)({"params": alone}, x[..., :1])
+    # Sums of 27 products, two thirds of them zero, in another order.
+    np.testing.assert_allclose(
+        jax.jit(model.apply)({"params": blind}, x), of_one, rtol=0, atol=1e-5 * np.abs(of_one).max()
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -62,6 +92,8 @@ def test_what_cannot_be_is_refused(row):
         row(outputs=4, side=least - 1)
     with pytest.raises(ValueError, match=r"^model\.side \(8\) squared must be the number of pixels, got 63"):
         jax.eval_shape(row(outputs=4).init, jax.random.key(0), jnp.zeros((1, 63)))
+    with pytest.raises(ValueError, match=r"^model\.side \(8\) squared must be the number of pixels, got 3"):
+        jax.eval_shape(row(outputs=4).init, jax.random.key(0), jnp.zeros((1, 9, 10, 3)))
 
 
 def test_layers_are_zero_or_more():

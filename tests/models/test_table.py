@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from lrstudy import models, tasks
+from tests.tasks.tfds.made import shared_folder
 
 DECIDED_BY_TASKS = {"vocabulary", "context", "outputs"}
 DECIDED_BY_PARAMETRIZATION = {"attention_scale", "branch_scale", "logit_scale"}
@@ -104,10 +105,15 @@ def test_the_tasks_with_models_are_those_with_data():
     expected = {name: names for name in tasks.TABLE for ending, names in fits.items() if name.endswith(ending)}
     # What is evaluated after several tasks has no one data set whose statistics a batch norm could have.
     expected["continual_digits"] = networks
+    # Of texts and of images; a task whose data set is named has those of what that holds.
+    expected["tfds"] = ("transformer", "convnet", "resnet", "mlp")
     assert {name: row.model_names for name, row in tasks.TABLE.items() if row.model_names} == expected
     assert len(expected) >= 6
 
 
 @pytest.mark.parametrize(("task", "model"), FITS)
 def test_a_task_decides_just_the_fields_without_a_default(task, model):
-    assert set(tasks.TABLE[task]().model_arguments()) == without_default(models.TABLE[model])
+    given = {}
+    if task == "tfds":
+        given = {"name": "made_texts" if model == "transformer" else "made_images", "data_dir": shared_folder()}
+    assert set(tasks.TABLE[task](**given).model_arguments()) == without_default(models.TABLE[model])

@@ -30,9 +30,11 @@ from lrstudy.tasks import (
     RepeatedText,
     TanhRegression,
     Task,
+    TensorflowDataset,
     Text,
     TwoDirections,
 )
+from tests.tasks.tfds.made import shared_folder
 
 TASKS: dict[str, Task] = {
     "bigram": BigramTable(vocabulary=6, batch_size=40),
@@ -111,6 +113,15 @@ TASKS: dict[str, Task] = {
         batch_size=8,
         validation_windows=9,
         model=Transformer(vocabulary=256, context=5, width=8, layers=1, heads=2),
+    ),
+    "tfds": TensorflowDataset(
+        name="made_texts",
+        data_dir=shared_folder(),
+        side=6,
+        context=5,
+        batch_size=8,
+        validation_windows=9,
+        model=Transformer(vocabulary=257, context=5, width=8, layers=1, heads=2),
     ),
     "two_directions": TwoDirections((0.5, -1.5), (0.25, 1.0), examples=7),
 }

@@ -10,6 +10,7 @@ import pytest
 from lrstudy.tasks import TABLE, CurvedRiver, NoisyQuadratic
 from lrstudy.tasks.base import DATA_STREAM, INIT_STREAM, data_key, stream_key
 from tests.tasks.cases import TASKS, case, same, to_numpy
+from tests.tasks.tfds.made import shared_folder
 
 SEEDS, STEPS = (0, 1, 2**31 - 1), (0, 1, 7, 10_000)
 
@@ -37,7 +38,8 @@ def test_there_is_a_case_of_every_task():
 
 @pytest.mark.parametrize("name", TASKS)
 def test_defaults_build_and_make_a_value(name):
-    first, second = TABLE[name](), TABLE[name]()
+    given = {"name": "made_texts", "data_dir": shared_folder()} if name == "tfds" else {}
+    first, second = TABLE[name](**given), TABLE[name](**given)
     assert first == second
     assert hash(first) == hash(second)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -146,7 +148,8 @@ def test_streams_of_one_seed_differ():
 
 
 @pytest.mark.parametrize(
-    "name", ["continual_digits", "digits", "mixed_text", "modular_arithmetic", "noisy_digits", "repeated_text", "text"]
+    "name",
+    ["continual_digits", "digits", "mixed_text", "modular_arithmetic", "noisy_digits", "repeated_text", "text", "tfds"],
 )
 def test_a_task_without_its_model_says_so(name):
     task = dataclasses.replace(TASKS[name], model=None)
@@ -177,6 +180,7 @@ SIZES = {
     "orthogonal_regression": 3,
     "relu_regression": 3,
     "text": 8 * 5,
+    "tfds": 8 * 5,
     "two_directions": 7,
 }
 

@@ -122,6 +122,7 @@ REFERENCE |= {
     "mixed_text": text,
     "noisy_digits": digits,
     "repeated_text": text,
+    "tfds": text,
 }
 
 

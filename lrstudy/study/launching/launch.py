@@ -153,6 +153,7 @@ class _Watch:
                 continue
             if known and not left and not self._states:
                 return not self.errors and not self.cancelled
+            launch.settings.recorded()
             if known:  # else the launcher's silence has been said, once in a while
                 self._say(launch, missing)
             self._sleep(wait)
