@@ -29,7 +29,7 @@ import sys
 if importlib.util.find_spec("lrstudy") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "git+{repository}"], check=True)
 %matplotlib inline"""
-_PLACES = r"(?<![\w.)<])/(?:tmp|home|root|usr|var|opt|Users|work)/\S*"
+_PLACES = r"(?<![\w.)<:/])/[\w.-]+/\S*"
 
 
 def badge(name: str) -> str:
