@@ -1,6 +1,5 @@
 """``python -m experiments.<name>``: flags in, a study in a folder out, an exit code that says how it went."""
 
-import dataclasses
 import re
 import sys
 import time
@@ -221,6 +220,7 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
     from lrstudy.study.plan import shard_of
     from lrstudy.study.run import Launch, say
     from lrstudy.study.signals import StopRequest
+    from lrstudy.study.stages import train_stages
     from lrstudy.study.trainer import PreemptedError
     from lrstudy.study.workdir import read_json, write_json
     from lrstudy.training.processes import agreed, process, together
@@ -251,7 +251,8 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
         write_json(workdir.config, header_of(experiment, command, nested(plan), trained_on))
         began = time.monotonic()
         try:
-            launch = _stages(launch, command, stop)
+            shard = _shard(FLAGS.shard)
+            launch = train_stages(launch, command.parts, stop, policy=FLAGS.on_schedule_change, shard=shard)
         except PreemptedError:
             say(f"stopped after saving; the same command goes on from there ({workdir.root})")
             return STOPPED
@@ -274,31 +275,6 @@ def _train(experiment: Experiment, command: Command, workdir: Any, launched: Any
                 write_json(workdir.plan, {**plan.to_json(), "concluded": True})
         code = int(agreed(code))
     return RUN_FAILED if launch.failures else code
-
-
-def _stages(launch: Any, command: Command, stop: Any) -> Any:
-    """Trains what is planned, then what follows from its records, until nothing further follows.
-
-    Returns:
-        The last launch, whose plan holds all that could be planned.
-    """
-    from lrstudy.study.derived import plan_ready
-    from lrstudy.study.plan import shard_of
-    from lrstudy.study.run import say
-    from lrstudy.study.workdir import write_json
-    from lrstudy.training.processes import together
-
-    while True:
-        write_json(launch.workdir.plan, {**launch.plan.to_json(), "concluded": False})
-        launch.run(stop)
-        together("a stage is recorded")
-        plan, waiting = plan_ready(command.parts, launch.workdir, FLAGS.on_schedule_change)
-        together("the next is planned")
-        if plan.parts.keys() == launch.plan.parts.keys():
-            for name, reason in waiting.items():
-                say(f"part {name} is not planned: {reason}")
-            return launch
-        launch = dataclasses.replace(launch, plan=plan, share=shard_of(plan, *_shard(FLAGS.shard)).groups)
 
 
 def _report(experiment: Experiment, workdir: Any) -> int:

@@ -78,3 +78,9 @@ def test_a_command_that_cannot_be_is_one_line_and_writes_nothing(tmp_path, monke
         code = left.code
     assert (code, capsys.readouterr().err) == (2, f"error: {message}\n")
     assert [path.name for path in tmp_path.rglob("*")] == ["FOLDER"]
+
+
+def test_some_schedules_have_panels_of_their_own():
+    figure = gallery.drawn({"short": Linear(1.0, 50), "long": Linear(2.0, 100)})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["short", "long"]
+    assert [axes.lines[0].get_ydata().max() for axes in figure.axes] == [1.0, 2.0]

@@ -6,7 +6,7 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,20 +91,30 @@ def marks(schedule: Schedule) -> list[int]:
 
 def schedules() -> "Figure":
     """One panel for every row of the table: the rate against the step, dotted lines where phases end."""
-    rows = math.ceil(len(TABLE) / COLUMNS)
-    figure, axes = panels(rows, COLUMNS, width=9.0, height=1.35)
-    for axis, name in zip(axes.flat, TABLE, strict=False):
-        _draw(axis, name)
-    for axis in axes.flat[len(TABLE) :]:
+    return drawn({name: example(name) for name in TABLE})
+
+
+def drawn(examples: Mapping[str, Schedule]) -> "Figure":
+    """One panel for each of some schedules.
+
+    Args:
+        examples: title to schedule; of each the first ``LAST`` steps are drawn.
+    """
+    columns = min(COLUMNS, len(examples))
+    rows = math.ceil(len(examples) / columns)
+    figure, axes = panels(rows, columns, width=9.0 * columns / COLUMNS, height=1.35)
+    for axis, (name, schedule) in zip(axes.flat, examples.items(), strict=False):
+        _draw(axis, name, schedule)
+    for axis in axes.flat[len(examples) :]:
         axis.remove()
     figure.supxlabel("step (optimizer updates)", fontsize=9)
     figure.supylabel("learning rate", fontsize=9)
     return figure
 
 
-def _draw(axis: "Axes", name: str) -> None:
-    """The panel of one row."""
-    schedule, steps = example(name), np.arange(LAST + 1)
+def _draw(axis: "Axes", name: str, schedule: Schedule) -> None:
+    """The panel of one schedule."""
+    steps = np.arange(LAST + 1)
     rates = np.asarray(schedule(steps))
     axis.step(steps, rates, where="post", color=COLOURS[0], linewidth=1.3)
     for mark in marks(schedule):
