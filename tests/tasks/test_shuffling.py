@@ -11,11 +11,15 @@ from lrstudy.tasks.shuffling import MAX_ITEMS, check_items, epoch_items, epoch_i
 SIZES = [(1, 1), (3, 2), (10, 3), (257, 257), (70_001, 100)]
 
 
+@functools.cache
+def jitted(items, batch_size):
+    one = functools.partial(epoch_items, items=items, batch_size=batch_size)
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
+
+
 def batches(seeds, steps, items, batch_size):
     """The batches of every seed and step, of shape (seeds, steps, batch)."""
-    one = functools.partial(epoch_items, items=items, batch_size=batch_size)
-    many = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
-    return np.asarray(many(jnp.asarray(seeds, jnp.int32), jnp.asarray(steps, jnp.int32)))
+    return np.asarray(jitted(items, batch_size)(jnp.asarray(seeds, jnp.int32), jnp.asarray(steps, jnp.int32)))
 
 
 def epoch(seed, number, items, batch_size):

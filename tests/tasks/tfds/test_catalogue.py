@@ -146,8 +146,8 @@ def test_without_the_package_the_task_says_so_and_nothing_else_needs_it(tmp_path
     code = """
 import sys
 sys.modules["array_record"] = sys.modules["tensorflow_datasets"] = sys.modules["sentencepiece"] = None
-from lrstudy.tasks import Digits, TensorflowDataset
-Digits().load()
+from lrstudy.tasks import TensorflowDataset, Text
+Text(path=sys.argv[1], context=5).load()
 import importlib.util
 importlib.util.find_spec = lambda name: None
 try:
@@ -155,7 +155,7 @@ try:
 except ValueError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, __file__], capture_output=True, text=True, check=True)
     rule = "task must be another than tfds where tensorflow-datasets is not installed"
     assert done.stdout == f"{rule}: pip install tensorflow-datasets\n"
 

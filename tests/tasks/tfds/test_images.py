@@ -118,12 +118,12 @@ def test_loss_and_evaluation_equal_plain_numpy_for_every_model(tmp_path, model):
     def logits(images):
         pixels = np.float32(images) / np.float32(255)
         inputs = pixels.reshape(len(pixels), -1) if model == "mlp" else pixels
-        return np.asarray(asked.model.apply({"params": params}, jnp.asarray(inputs)))
+        return np.asarray(jax.jit(asked.model.apply)({"params": params}, jnp.asarray(inputs)))
 
-    batch = asked.batch(data, jnp.int32(1), jnp.int32(2))
+    batch = jax.jit(asked.batch)(data, jnp.int32(1), jnp.int32(2))
     expected = cross_entropies(logits(np.asarray(batch[0])), batch[1]).mean()
     # Float32 keeps 6e-8 of every term.
-    assert float(asked.loss(params, batch)[0]) == pytest.approx(expected, rel=3e-6)
+    assert float(jax.jit(asked.loss)(params, batch)[0]) == pytest.approx(expected, rel=3e-6)
     found = jax.jit(asked.evaluate)(params, data)
     held_out = logits(data["validation"][0])
     losses = cross_entropies(held_out, data["validation"][1])
@@ -142,10 +142,11 @@ def test_training_learns_what_the_images_show(tmp_path):
         gradient = jax.grad(lambda p: asked.loss(p, batch)[0])(params)
         return jax.tree.map(lambda p, g: p - 0.3 * g, params, gradient)
 
-    first = float(asked.evaluate(params, data)["validation_loss"])
+    evaluate = jax.jit(asked.evaluate)
+    first = float(evaluate(params, data)["validation_loss"])
     for step in range(150):
         params = descend(params, jnp.int32(step))
-    assert float(asked.evaluate(params, data)["validation_loss"]) < 0.6 * first
+    assert float(evaluate(params, data)["validation_loss"]) < 0.6 * first
 
 
 def test_evaluation_holds_one_batch_in_memory(tmp_path):
