@@ -36,7 +36,9 @@ def check_items(items: int, batch_size: int, rule: str) -> None:
     if not 1 <= batch_size <= items:
         raise ValueError(f"task.batch_size must be in [1, {items}], {rule}, got {batch_size!r}")
     if items > MAX_ITEMS:
-        raise ValueError(f"task.split must have at most {MAX_ITEMS} items, {rule}, got {items}")
+        raise ValueError(
+            f"task.split must be a slice, such as train[:1%], of at most {MAX_ITEMS} items, {rule}, got {items}"
+        )
 
 
 def epoch_items(

@@ -57,7 +57,7 @@ def test_jpegs_of_any_size_and_colour_are_brought_to_one(tmp_path):
     made = [np.full((*size, 3), rng.integers(0, 256, 3), np.uint8) for size in sizes]
     made[7] = np.full((30, 20, 1), 90, np.uint8)  # a grey one among coloured ones
     encoded_set(tmp_path, made, np.arange(20) % 4, "JPEG")
-    with pytest.raises(ValueError, match=r"^task\.side must be at least 1 where images are not all square and of one "):
+    with pytest.raises(ValueError, match=r"^task\.side must be in \[4, 4096\] where images are not all square "):
         task(tmp_path).facts()
     asked = task(tmp_path, side=16, split="train", validation_split="train", validation_examples=20)
     data = asked.load()
@@ -162,13 +162,24 @@ def test_evaluation_holds_one_batch_in_memory(tmp_path):
     assert temporary_bytes(256) - temporary_bytes(32) <= 224 * (2 * 16 * 16 * 3 + 32)
 
 
-def test_labels_outside_of_the_classes_are_refused(tmp_path):
-    examples = [{"image": image, "label": -1} for image in images(20)[0]]
-    prepare(tmp_path, "made_images", image_features((6, 6, 3)), {"train": examples})
+@pytest.mark.parametrize("field", ["split", "validation_split"])
+def test_a_split_without_labels_is_refused(tmp_path, field):
+    made = images(20)[0]
+    splits = {
+        name: [{"image": image, "label": label} for image in made] for name, label in (("train", 0), ("test", -1))
+    }
+    prepare(tmp_path, "made_images", image_features((6, 6, 3)), splits)
     with pytest.raises(
-        ValueError, match=r"^task\.split must be a split whose labels are all in \[0, 4\), .* label -1$"
+        ValueError, match=rf"^task\.{field} must be a split whose labels are in \[0, 4\), got 'test' with "
     ):
-        task(tmp_path).load()
+        task(tmp_path, **{field: "test"}).facts()
+
+
+def test_a_label_that_is_none_is_an_error_of_its_feature(tmp_path):
+    examples = [{"image": image, "label": -1 if i == 7 else 1} for i, image in enumerate(images(20)[0])]
+    prepare(tmp_path, "made_images", image_features((6, 6, 3)), {"train": examples})
+    with pytest.raises(OSError, match=r"^labels of the feature 'label' must be in \[0, 4\), got \[-1, 1\]$"):
+        task(tmp_path, validation_split="train").load()
 
 
 def test_an_image_that_is_none_is_an_error_of_its_feature(tmp_path):
