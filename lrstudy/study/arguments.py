@@ -41,3 +41,8 @@ def check_output(path: Path) -> None:
         raise ConfigError(f"output must be a file, got '{path}'")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"output must lie in a folder that is there and can be written, got '{path}'")
+
+
+def leave_output() -> None:
+    """After a ``BrokenPipeError``: whoever read has seen enough, and what is flushed at the end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-import os
 import runpy
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrstudy import __version__
-from lrstudy.study.arguments import Parser
+from lrstudy.study.arguments import Parser, leave_output
 from lrstudy.study.errors import ConfigError, StudyError, one_of
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 
@@ -213,6 +212,9 @@ COMMANDS: Mapping[str, _Command] = {
     "extrapolator": _Command(
         "[flags]", "train the network that early_stop asks", functools.partial(_module, "extrapolator")
     ),
+    "build_text_dataset": _Command(
+        "[flags]", "make a TFDS data set of a folder of texts", functools.partial(_module, "build_text_dataset")
+    ),
     "gallery": _Command("[flags]", "draw every schedule", functools.partial(_module, "figures.gallery")),
 }
 
@@ -247,8 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_COMMAND
     except BrokenPipeError:
-        # Whoever read has seen enough; what is still to be flushed at the end goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()
         return OK
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

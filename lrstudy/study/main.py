@@ -170,6 +170,10 @@ def _check_values() -> None:
         value: Any = FLAGS[name].value
         if not value >= 0:  # nan neither
             raise ConfigError(f"{name} must be at least 0, got {value!r}")
+    if FLAGS.tensorboard:
+        from lrstudy.study.event_files import check_library
+
+        check_library()
 
 
 def _dry_run(command: Command, workdir: Any) -> int:
@@ -303,6 +307,7 @@ def _report(experiment: Experiment, workdir: Any) -> int:
     header = read_json(workdir.config)
     if header is None:
         raise StudyError(f"{workdir.config} is missing; the command that made the study writes it again")
+    _settings(workdir).recorded()
     return _conclude(experiment, workdir, header)
 
 

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrstudy.study.arguments import Parser
-from lrstudy.study.choices import KINDS
+from lrstudy.study.arguments import Parser, leave_output
 from lrstudy.study.claims import unsettled, verdict
 from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
@@ -112,7 +111,7 @@ def overview(standing: Standing, now: float) -> _View:
         doubt = f", {len(unsettled(standing.claims))} not settled" if unsettled(standing.claims) else ""
         facts.append(("claims", f"{held} of {len(standing.claims)} hold{so_far}{doubt}"))
     facts.append(("report", str(standing.report) if standing.report else "not written yet"))
-    tables = [("", _group_table(standing.groups, names))]
+    tables = [("", _group_table(standing.groups))]
     if standing.claims:
         tables.append(("", _claim_table(standing.claims)))
     return _View(facts, tables)
@@ -135,18 +134,29 @@ def _named(runs: Sequence[RunStanding], names: Sequence[str]) -> str:
     return "; ".join([*texts, *more])
 
 
-def _group_table(groups: Sequence[GroupStanding], names: Sequence[str]) -> TextTable:
+def _group_table(groups: Sequence[GroupStanding]) -> TextTable:
     heads = ("program", "step", "runs", "ended", "loss", "best")
-    rows = [_group_row(group, names) for group in groups] if len(groups) <= _MOST_GROUPS else _merged(groups, names)
+    rows = _merged(groups) if len(groups) > _MOST_GROUPS else _single(groups)
     return TextTable(heads, rows, frozenset({"step", "runs", "loss", "best"}), frozenset({"program", "ended"}))
 
 
-def _group_row(group: GroupStanding, names: Sequence[str]) -> tuple[str, ...]:
+def _single(groups: Sequence[GroupStanding]) -> list[tuple[str, ...]]:
+    """A row a program; those which would be called the same are told apart by leaves that all runs of each share."""
+    configs: dict[str, list[Any]] = {}
+    for group in groups:
+        configs.setdefault(group.what, []).extend(run.config for run in group.runs)
+    names = {what: varying(alike) for what, alike in configs.items()}
+    rows = []
+    for group in groups:
+        shared = {name: {number(run.config.get(name)) for run in group.runs} for name in names[group.what]}
+        leaves = [f"{name} {min(values)}" for name, values in shared.items() if len(values) == 1 and min(values)]
+        rows.append(_group_row(group, leaves))
+    return rows
+
+
+def _group_row(group: GroupStanding, leaves: Sequence[str] = ()) -> tuple[str, ...]:
     step = f"{group.step}/{group.stop}" if group.begun else f"-/{group.stop}"
     ended = "waits" if not group.begun else _ended(group.runs)
-    # Whatever tells this program's runs from those of others.
-    shared = {name: {number(run.config.get(name)) for run in group.runs} for name in names if name not in KINDS}
-    leaves = [f"{name} {min(values)}" for name, values in shared.items() if len(values) == 1 and min(values)]
     return ", ".join([group.what, *leaves]), step, str(len(group.runs)), ended, *_losses(group.runs)
 
 
@@ -157,12 +167,12 @@ def _losses(runs: Sequence[RunStanding]) -> tuple[str, str]:
     return (number(sum(losses) / len(losses)), number(min(losses))) if losses else ("", "")
 
 
-def _merged(groups: Sequence[GroupStanding], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _merged(groups: Sequence[GroupStanding]) -> list[tuple[str, ...]]:
     """Of many programs those that run one by one, and the others by part and by whether they are finished."""
     rows, together = [], {}
     for group in groups:
         if group.begun and not group.finished:
-            rows.append(_group_row(group, names))
+            rows.append(_group_row(group))
         else:
             together.setdefault((group.part, group.finished), []).append(group)
     for (part, finished), own in together.items():
@@ -212,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_COMMAND
     except BrokenPipeError:
-        raise
+        leave_output()
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return RUN_FAILED
@@ -272,7 +282,7 @@ def _watch(reader: Reader, given: argparse.Namespace) -> None:
         from rich.live import Live
 
         console = Console()
-        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        with Live(console=console, auto_refresh=False) as live:
             while True:
                 standing = _patient(reader)
                 live.update(_view(standing, given).rich(console.width), refresh=True)

@@ -133,8 +133,8 @@ class Reader:
         groups = [self._group(entry, begun, ended, failed, names, trunks) for entry in plan["groups"]]
         concluded = bool(plan.get("concluded"))
         decided = read_json(workdir.claims if concluded else workdir.announced) or {}
-        shown = {home for group in groups for run in group.runs for home in [ended.get(run.run_id, ("",))[0]]}
-        shown |= {entry["group"] for entry in plan["groups"]}
+        homes = {ended[run.run_id][0] for group in groups for run in group.runs if run.run_id in ended}
+        homes |= {entry["group"] for entry in plan["groups"]}
         return Standing(
             root=workdir.root,
             experiment=str(header.get("experiment", "a study")),
@@ -143,7 +143,7 @@ class Reader:
             holders=holders(workdir.root),
             groups=groups,
             claims=decided.get("claims", ()),
-            seconds=sum(_seconds(workdir, name, begun[name]) for name in shown & begun.keys()),
+            seconds=sum(_seconds(workdir, name, begun[name]) for name in homes & begun.keys()),
             report=workdir.report if workdir.report.is_file() else None,
         )
 
@@ -159,15 +159,11 @@ class Reader:
         name, (start, stop) = planned["group"], planned["steps"]
         ids = [lane["run_id"] for lane in planned["lanes"]]
         group = begun.get(name, {})
-        homes = [begun[ended[run_id][0]] for run_id in ids if run_id in ended] or ([group] if group else [])
-        configs = {
-            run_id: flat(config)
-            for home in homes
-            for run_id, config in zip(home["runs"], home.get("configs", ()), strict=False)
-        }
+        homes = dict.fromkeys([*(ended[run_id][0] for run_id in ids if run_id in ended), *([name] if group else ())])
+        configs = {k: v for home in homes for k, v in self._workdir.begun.made(home, _configs).items()}
         finished = all(run_id in ended for run_id in ids)
-        progress = None if finished else _Progress(group, start, names.get(name, ()))
-        last = {} if progress is None else self._rows(progress.files, ids)
+        progress = _Progress(group, start, names.get(name, ()))
+        last = {} if finished else self._rows(progress.files, ids)
         runs = []
         for run_id in ids:
             config = configs.get(run_id, {})
@@ -178,7 +174,7 @@ class Reader:
                 found = _unfinished(run_id, config, progress, last.get(run_id))
             outcome = "failed" if run_id in failed else found.outcome
             runs.append(dataclasses.replace(found, outcome=outcome, asked=run_id not in trunks))
-        step = stop if progress is None else progress.reached
+        step = stop if finished else progress.reached
         what = _words(planned["part"], configs.get(ids[0], {}), trunk=trunks.issuperset(ids))
         return GroupStanding(what, planned["part"], start, stop, step, runs, bool(homes), finished)
 
@@ -228,7 +224,9 @@ class _Progress:
         self.given_up = frozenset(run_id for ids in group.get("stopped", {}).values() for run_id in ids)
 
 
-def _unfinished(run_id: str, config: Mapping[str, Any], progress: Any, last: tuple[int, float] | None) -> RunStanding:
+def _unfinished(
+    run_id: str, config: Mapping[str, Any], progress: _Progress, last: tuple[int, float] | None
+) -> RunStanding:
     """A run of a program that is not finished; one that diverged has no rows after that."""
     if run_id in progress.given_up:
         return RunStanding(run_id, "stopped", last[0] + 1 if last else 0, config, {})
@@ -246,6 +244,11 @@ def _unfinished(run_id: str, config: Mapping[str, Any], progress: Any, last: tup
     )
 
 
+def _configs(group: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Run id to leaves, of a group that has begun."""
+    return {i: flat(config) for i, config in zip(group["runs"], group.get("configs", ()), strict=False)}
+
+
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration as leaf to value; what was left at its default is not among them."""
     leaves: dict[str, Any] = {}
@@ -261,7 +264,7 @@ def varying(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The leaves by which configurations differ; those of runs that have not begun say nothing."""
     begun = [config for config in configs if config]
     names = dict.fromkeys(name for config in begun for name in config)
-    return [name for name in names if len({repr(config.get(name)) for config in begun}) > 1]
+    return [name for name in names if any(own.get(name) != begun[0].get(name) for own in begun)]
 
 
 def outcomes(runs: Sequence[RunStanding]) -> dict[str, int]:

@@ -25,14 +25,13 @@ class KilledError(Exception):
     pass
 
 
-def killed_after(calls):
-    """Ends the training of the group whose records have changed so often, as a kill would."""
-    count = 0
+def killed_at(group, calls):
+    """Ends training, as a kill would, when the records of the so-many-th group have changed so often."""
+    told = []
 
     def recorded(group_id=None):
-        nonlocal count
-        count += 1
-        if count == calls:
+        told.append(group_id)
+        if list(dict.fromkeys(told)).index(group_id) == group and told.count(group_id) == calls:
             raise KilledError
 
     return recorded
@@ -52,7 +51,7 @@ def killed(tmp_path_factory):
     """Its trunks are finished; of its branches, the runs that were asked for, a part is recorded."""
     root = tmp_path_factory.mktemp("killed") / "study"
     with pytest.raises(KilledError):
-        launch(root, LOST, checkpoint_seconds=0.0, recorded=killed_after(8))
+        launch(root, LOST, checkpoint_seconds=0.0, recorded=killed_at(group=1, calls=2))
     return root
 
 
@@ -101,7 +100,7 @@ def test_a_study_that_was_killed_says_how_far_it_is_and_what_diverged(killed, ca
 
 def test_nobody_is_lost_who_only_waits_for_a_turn(tmp_path):
     with pytest.raises(KilledError):
-        launch(tmp_path, parts(), recorded=killed_after(1))
+        launch(tmp_path, parts(), recorded=killed_at(group=0, calls=1))
     standing = Reader(Workdir(tmp_path)).read()
     assert [(group.begun, group.step) for group in standing.groups] == [(True, 0), (False, 30)]
     assert {run.outcome for run in standing.runs} == {"unfinished"}

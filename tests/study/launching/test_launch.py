@@ -41,8 +41,9 @@ def impatient(monkeypatch):
 class Study:
     """A study in a folder, planned as the command line does."""
 
-    def __init__(self, root, parts=THREE, experiment=EXPERIMENT):
+    def __init__(self, root, parts=THREE, experiment=EXPERIMENT, **settings):
         self.workdir, self.parts, self.experiment = Workdir(root), parts, experiment
+        self.settings = Settings(warn=print, **settings)
 
     def planned(self, failures):
         return self._launch(self.parts, failures)
@@ -52,7 +53,7 @@ class Study:
 
     def _launch(self, parts, failures):
         plan, _ = plan_ready(parts, self.workdir)
-        return Launch(self.experiment, plan, plan.groups, self.workdir, Settings(warn=print), failures=failures)
+        return Launch(self.experiment, plan, plan.groups, self.workdir, self.settings, failures=failures)
 
     def tasks(self):
         """How many groups every task had, hand-out by hand-out."""
@@ -156,6 +157,14 @@ def test_families_are_dealt_to_as_many_tasks_as_there_may_be(tmp_path):
     study = Study(tmp_path)
     assert Here(study, finishes, at_most=2).run().code == OK
     assert study.tasks() == [[2, 1]]
+
+
+def test_who_follows_the_records_is_told_of_them_while_tasks_run(tmp_path):
+    finished = []
+    study = Study(tmp_path, recorded=lambda: finished.append(len(finished_runs(Workdir(tmp_path)))))
+    assert Here(study, finishes).run().code == OK
+    assert sorted(set(finished)) == finished
+    assert {1, 2} <= set(finished)
 
 
 def test_what_was_killed_or_stopped_is_handed_out_again(tmp_path):
