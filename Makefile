@@ -1,12 +1,13 @@
 # make study: the river-valley study on this machine, from nothing to report.html; STUDY=curriculum: another one
 # make test:  lint, types and every test
+# make docs:  the pages of the API, from the docstrings, in build/docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= river_valley
 WORKDIR ?= runs/$(STUDY)
 
-.PHONY: study test benchmarks clean
+.PHONY: study test docs benchmarks clean
 
 $(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lrstudy needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -26,6 +27,9 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m tests.documents.reference
 
 benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.engine

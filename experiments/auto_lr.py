@@ -165,6 +165,7 @@ EXPERIMENT = Experiment(
     paper="Jin et al. 2021, AutoLRS: Automatic Learning-Rate Schedule by Bayesian Optimization on the Fly, "
     "arXiv 2105.10762; Baydin et al. 2018, Online Learning Rate Adaptation with Hypergradient Descent, "
     "arXiv 1703.04782",
+    asks="are AutoLRS and hypergradient descent worth what they cost beside a tuned rate?",
     question="A learning rate is tuned by training again and again. Can it be found while training, and is that "
     "worth what it costs? AutoLRS tries ten rates before every stage, which doubles the cost of a run; hypergradient "
     "descent adapts the rate at every update for nothing. Both stand beside a constant rate and a cosine whose peak is "

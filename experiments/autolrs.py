@@ -195,6 +195,7 @@ EXPERIMENT = Experiment(
     name="autolrs",
     title="A learning rate found while training",
     paper="Jin et al. 2021, arXiv 2105.10762",
+    asks="your own run: which rate should every stage of it have?",
     question="Which learning rate should every stage of this run have?",
     presets={
         "smoke": lambda: parts(20),

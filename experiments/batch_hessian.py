@@ -108,6 +108,7 @@ EXPERIMENT = Experiment(
     title="Curvature and the largest rate against the batch size",
     paper="Granziol, Zohren & Roberts 2022, Learning Rates as a Function of Batch Size: A Random Matrix Theory "
     "Approach to Neural Network Training, JMLR 23(173), arXiv 2006.09092",
+    asks="how much sharper is a batch's loss than that of all data, and how does the largest rate grow with the batch?",
     question="The Hessian of a batch is that of all data and noise, which raises its largest eigenvalue. Does the rise "
     "fall as one over the batch, B of N examples counting as b' = B / (1 - B / N), and vanish at the full batch, for "
     "the Gauss-Newton matrix as for the Hessian? And does the largest rate that trains grow with the batch for SGD, "

@@ -143,6 +143,7 @@ EXPERIMENT = Experiment(
     paper="Chen, Wolfe, Kyrillidis 2021, REX: Revisiting Budgeted Training with an Improved Schedule, arXiv "
     "2107.04197; Defazio et al. 2023, When, Why and How Much? Adaptive Learning Rate Scheduling by Refinement, arXiv "
     "2310.07831; Defazio et al. 2024, The Road Less Scheduled, arXiv 2405.15682",
+    asks="which schedule makes the most of 5 to 100% of the updates, each at its own tuned peak?",
     question="Training may be allowed 5, 10, 25, 50 or 100% of its customary updates. Which schedule makes the most of "
     "such a budget, when each has its own tuned peak? REX is said to be at least as good as a line to zero, above all "
     "at low budgets; a schedule refined from the gradient norms of the linear run at least as good as that; and "

@@ -207,6 +207,7 @@ EXPERIMENT = Experiment(
     "2308.04014; Ibrahim et al. 2024, Simple and Scalable Strategies to Continually Pre-train Large Language Models, "
     "arXiv 2403.08763; Singh et al. 2025, Beyond Cosine Decay, arXiv 2503.02844; De Lange et al. 2023, Continual "
     "evaluation for lifelong learning: identifying the stability gap, arXiv 2205.13452",
+    asks="must the rate be raised again for new data, what does that cost of the old, how much of it must be replayed?",
     question="A model that has been trained to a small learning rate is to learn something new. Must the rate be "
     "raised again, what does that cost what it knows, does a schedule that never decays until the end spare that, "
     "and how much of the old data must be shown again? Two texts in sequence, English and then Python; and digits "

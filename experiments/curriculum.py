@@ -169,6 +169,7 @@ EXPERIMENT = Experiment(
     title="What a decay of the learning rate does to a curriculum, and upsampling at the end",
     paper="How LR decay wastes your best data in curriculum-based pretraining, arXiv 2511.18903; Does your data spark "
     "joy? Performance gains from domain upsampling at the end of training, arXiv 2406.03476",
+    asks="does a decay waste the best data, do averages of checkpoints not; what does upsampling at the end do?",
     question="If samples are visited from the noisiest to the cleanest, the best data comes when a decaying learning "
     "rate can no longer use it. How much does the order gain under a constant rate, a moderate decay, a decay to zero, "
     "and an average of the last checkpoints instead of a decay? And how do the losses on a target domain and on the "

@@ -76,6 +76,7 @@ EXPERIMENT = Experiment(
     title="FedHyper: federated learning rates from hypergradients",
     paper="Wang et al. 2023, FedHyper: A Universal and Robust Learning Rate Scheduler for Federated Learning with "
     "Hypergradient Descent, arXiv 2310.03156",
+    asks="does a federated server that listens recover from a bad local rate?",
     question="Clients with unlike data train locally and a server averages what they learned. If the changes of "
     "successive rounds point the same way the rate was too small, if they oppose each other it was too large. Does a "
     "rate that follows their inner product save rounds where the local rate was chosen ten times too small, and does "

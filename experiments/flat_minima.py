@@ -93,6 +93,7 @@ EXPERIMENT = Experiment(
     title="Flat minima at equal cost: SGD, SAM, SAF and MESA on wrong labels",
     paper="Foret et al. 2021, Sharpness-Aware Minimization for Efficiently Improving Generalization, arXiv 2010.01412; "
     "Du et al. 2022, Sharpness-Aware Training for Free, arXiv 2205.14083",
+    asks="do SAM, SAF and MESA end flatter than SGD, and better, when every gradient is paid for?",
     question="A step along the gradient at the worst place nearby is said to end in flatter minima that generalise "
     "better, and so, for free, is a loss that holds the outputs near to those of some epochs ago. Of handwritten "
     "digits of which almost half the labels are wrong, with every gradient paid for and every method tuned on as many "

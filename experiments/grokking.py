@@ -131,6 +131,8 @@ EXPERIMENT = Experiment(
     paper="Prieto et al. 2025, Grokking at the Edge of Numerical Stability, arXiv 2501.04697; Doshi et al. 2023, To "
     "Grok or Not to Grok: Disentangling Generalization and Memorization on Corrupted Algorithmic Datasets, arXiv "
     "2310.13061",
+    asks="is a table learnt by heart understood at once with gradients across the weights, what does a "
+    "collapsed softmax stop, does a decay unlearn wrong results?",
     question="A network learns a part of the table of addition modulo p by heart long before, or without ever, "
     "understanding it. Without weight decay, the loss is said to be lowered by larger weights alone, until float32 "
     "rounds the softmax to certainty and nothing is left to learn from. Does a gradient without its part along the "

@@ -86,6 +86,8 @@ EXPERIMENT = Experiment(
     title="The best learning rate and batch size as powers of size and tokens",
     paper="Li et al. 2025, Predictable Scale: Part I, Step Law, Optimal Hyperparameter Scaling Law in Large Language "
     "Model Pretraining, arXiv 2503.04715",
+    asks="are the best rate and batch powers of size and tokens, and what does a fitted law lose where it was "
+    "not fitted?",
     question="The best learning rate of a language model is said to be a power of its size times a power of its "
     "tokens, and its best batch size a power of the tokens alone, whatever the size. Does that form fit small "
     "transformers on real text, and does a law that was fitted to the smaller cells of a grid find rates and batches "

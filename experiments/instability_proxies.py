@@ -144,6 +144,7 @@ EXPERIMENT = Experiment(
     paper="Wortsman et al. 2023, Small-scale proxies for large-scale Transformer training instabilities, arXiv "
     "2309.14322; Kim et al. 2025, Peri-LN: Revisiting Normalization Layer in the Transformer Architecture, arXiv "
     "2502.02732",
+    asks="what makes high rates fail in small transformers, and what mends it?",
     question="Large transformers become unstable at rates that small ones bear. At high rates a small one shows the "
     "same: its attention logits grow and its output logits drift. Do norms of queries and keys, and a z-loss, each "
     "remove theirs? How much does the final loss depend on the rate (S: its mean above the least, over the rates of "

@@ -103,6 +103,8 @@ EXPERIMENT = Experiment(
     paper="You et al. 2020, Large Batch Optimization for Deep Learning: Training BERT in 76 minutes, arXiv 1904.00962; "
     "You et al. 2017, arXiv 1708.03888; Nado et al. 2021, arXiv 2102.06356; Hoffer et al. 2017, Train longer, "
     "generalize better, arXiv 1705.08741",
+    asks="up to which batch do LAMB and LARS hold beside Adam and momentum, and what closes the gap that a "
+    "large batch leaves?",
     question="With equal epochs a larger batch makes fewer updates. Do LARS and LAMB keep their loss up to larger "
     "batches than momentum and Adam when the rate of a small batch is kept or scaled by a rule, and is anything left "
     "of that when everyone's rate is searched for at every batch? And of the gap that a large batch leaves in a "

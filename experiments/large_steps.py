@@ -100,6 +100,7 @@ EXPERIMENT = Experiment(
     paper="Tyurin 2024, From Logistic Regression to the Perceptron Algorithm: Exploring Gradient Descent with Large "
     "Step Sizes; Lu et al. 2023, Benign Oscillation of Stochastic Gradient Descent with Large Learning Rates, arXiv "
     "2310.17074",
+    asks="what do huge steps do to logistic regression, and does oscillation help?",
     question="Of a separable sample, gradient descent on the logistic loss may take any step: as it grows it turns "
     "into the batch perceptron, which needs a number of updates proportional to the examples, where a normalised step "
     "needs a handful. Do the counts come out as published, and do the bounds hold? And does a network that oscillates "

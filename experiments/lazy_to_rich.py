@@ -127,6 +127,7 @@ EXPERIMENT = Experiment(
     title="From lazy to rich by the output's scale, and effective rates by projected norms",
     paper="Kumar et al. 2023, Grokking as the Transition from Lazy to Rich Training Dynamics, arXiv 2310.06110; Lyle "
     "et al. 2024, Normalization and effective learning rates in reinforcement learning, arXiv 2407.01800",
+    asks="kernel machine or feature learner: does the output scale decide? does a projection keep the effective rate?",
     question="A network whose output is multiplied by a large alpha, with the rate over alpha squared, fits its sample "
     "almost without moving: it is kernel regression. With a small alpha it must learn features. In between it first "
     "fits and generalises later. Do the change of the tangent kernel, the distance from kernel regression and that "

@@ -115,6 +115,8 @@ EXPERIMENT = Experiment(
     paper="Tissue et al. 2024, Scaling Law with Learning Rate Annealing, arXiv 2408.11029; Luo et al. 2025, A "
     "Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, arXiv 2503.12811; Li et al. 2025, "
     "Functional Scaling Laws in Kernel Regression, arXiv 2509.19189",
+    asks="does a law with a few parameters predict a run's losses from its rates, and is the schedule it "
+    "likes best any good?",
     question="A law with a handful of parameters is said to give the whole loss curve of a run from its learning rates "
     "alone. Fitted to four schedules of a small transformer on real text, how well do the laws predict five others, "
     "one of them twice as long? And is the schedule that a law thinks best as good as the best that people make by "

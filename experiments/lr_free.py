@@ -67,6 +67,8 @@ EXPERIMENT = Experiment(
     name="lr_free",
     title="Learning-rate-free methods at their defaults, and calibrated",
     paper="Kasimbeg et al. 2025, How far away are truly hyperparameter-free learning algorithms?, arXiv 2505.24005",
+    asks="do methods that estimate their rate meet targets untuned, and do they keep up with NAdamW when both "
+    "are calibrated?",
     question="Methods that estimate their learning rate promise training without tuning. Do they meet the targets of a "
     "benchmark at their published defaults? And once every method, and NAdamW beside them, may choose one "
     "configuration for all workloads together from equally many points, do they keep up with it?",

@@ -127,6 +127,7 @@ EXPERIMENT = Experiment(
     title="Optimizers that keep little state, at equal memory",
     paper="Zmushko et al. 2024, FRUGAL: Memory-Efficient Optimization by Reducing State Overhead for Scalable "
     "Training, arXiv 2411.07837; Zhao et al. 2024, GaLore, arXiv 2403.03507; Pan et al. 2024, LISA, arXiv 2403.17919",
+    asks="FRUGAL, GaLore, LISA: does saved optimizer state buy more than a smaller model under AdamW?",
     question="Adam keeps two numbers beside every weight. FRUGAL keeps them for a part of every matrix and moves the "
     "rest by the sign of its gradient, GaLore for a low-rank projection, LISA for a few blocks at a time. Memory that "
     "is saved could as well hold a larger model under AdamW: is a model under one of these better than the smaller one "

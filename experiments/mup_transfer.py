@@ -259,6 +259,7 @@ EXPERIMENT = Experiment(
     title="Learning rates that transfer over width and depth",
     paper="Yang et al. 2022, Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer, "
     "arXiv 2203.03466",
+    asks="does the best rate of a narrow or shallow model serve a wide or deep one?",
     question="A learning rate is tuned on a narrow model and used on a wide one. Under the maximal-update "
     "parametrization (muP) the optimum is said to stay where it is, under the standard one (SP) to fall with the "
     "width, under NTK's with one rate for all tensors to fall half as fast. Is that so for a perceptron and a "

@@ -165,6 +165,7 @@ EXPERIMENT = Experiment(
     title="One learning rate for every batch size and length: the Power scheduler",
     paper="Shen et al. 2024, Power Scheduler: A Batch Size and Token Number Agnostic Learning Rate Scheduler, arXiv "
     "2408.13359",
+    asks="how does the best rate depend on batch and tokens, and does one Power schedule serve all budgets?",
     question="The tuned rate of a warmup-stable-decay run is said to be proportional to the batch size and to a power "
     "of the tokens trained on. Does that law fit small transformers without width-transferred rates, trained on real "
     "text? And does the schedule that follows the law as tokens go by, with one setting for every batch size and "

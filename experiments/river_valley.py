@@ -220,6 +220,7 @@ EXPERIMENT = Experiment(
     title="The river valley behind warmup-stable-decay schedules",
     paper="Wen et al. 2024, Understanding Warmup-Stable-Decay Learning Rates: A River Valley Loss Landscape "
     "Perspective, arXiv 2410.05192",
+    asks="why does a warmup-stable-decay schedule work?",
     question="A loss landscape may be a river between steep hills: a large learning rate travels far down the river "
     "but bounces between the hills, and a decay settles it onto the river. Does that picture predict what schedules "
     "do, on landscapes where it can be computed, on a table of bigrams, and on a transformer that learns real text?",

@@ -188,6 +188,8 @@ EXPERIMENT = Experiment(
     "One Epoch Is All You Need, arXiv 1906.06669; Hernandez et al. 2022, Scaling Laws and Interpretability of Learning "
     "from Repeated Data, arXiv 2205.10487; Kim et al. 2025, Pre-training under infinite compute, arXiv 2509.14786; "
     "Bahri et al. 2021, Explaining Neural Scaling Laws, arXiv 2102.06701",
+    asks="does the loss follow a law of parameters and data, what do repeated data cost, what does fixed data "
+    "leave to gain, what is double descent?",
     question="Does the loss of small transformers follow E + A N^-alpha + B D^-beta, well enough to say what a larger "
     "model or a longer run will reach? What do repetitions cost beside fresh data, and is a part that is seen again "
     "worst at some number of repetitions? Where data are fixed and compute is not, do a tuned weight decay and "

@@ -168,6 +168,7 @@ EXPERIMENT = Experiment(
     "Implicit Regularization of Dynamical Stability in Stochastic Gradient Descent, arXiv 2305.17490; Lewkowycz et al. "
     "2020, The Large Learning Rate Phase of Deep Learning: The Catapult Mechanism, arXiv 2003.02218; Gilmer et al. "
     "2021, A Loss Curvature Perspective on Training Instability in Deep Learning, arXiv 2110.04369",
+    asks="where do optimizers hold the sharpness, and what do noise, warmups and decays do to it?",
     question="Of a quadratic, every optimizer has a sharpness, the largest eigenvalue of the Hessian, above which its "
     "steps grow. Do networks that are trained by it on the whole sample sharpen up to just that value and stay there, "
     "with momentum of each kind and with Adam? From single examples, is it the trace that the rate bounds, and do "

@@ -198,6 +198,7 @@ EXPERIMENT = Experiment(
     title="Sharpness that is the same at every width",
     paper="Noci, Meterez, Hofmann & Orvieto 2024, Why do Learning Rates Transfer? Reconciling Optimization and Scaling "
     "Limits for Deep Learning, arXiv 2402.17457",
+    asks="does the sharpness along training depend on width, depth or parametrization?",
     question="Under the maximal-update parametrization (muP) a learning rate serves all widths. Is that because the "
     "sharpness, the largest eigenvalue of the loss's Hessian, takes the same course at every width, up to the 2 / rate "
     "at which gradient descent becomes unstable, where under NTK's parametrization it grows less the wider the "

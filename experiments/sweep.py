@@ -29,6 +29,7 @@ def _parts(steps: int) -> Mapping[str, Part]:
 EXPERIMENT = Experiment(
     name="sweep",
     title="A sweep",
+    asks="your own question: any configuration, any axes",
     question="How the final loss depends on what was swept; the settings and seeds are in the tables below.",
     presets={
         "smoke": lambda: _parts(20),

@@ -64,6 +64,14 @@ def score(
 
     Raises:
         ValueError: a table, a rule or a number that is none of these.
+
+    Example:
+        >>> import pandas as pd
+        >>> times = pd.DataFrame({"first": [10.0, 20.0], "second": [30.0, 15.0]}, index=["adamw", "lion"])
+        >>> round(score(times)["adamw"], 4)  # (1 + 2 / 3) / 2: the fastest once, and once at twice the fastest's time
+        0.8333
+        >>> profile(times, [1, 2]).to_numpy().tolist()
+        [[0.5, 1.0], [0.5, 1.0]]
     """
     if rule not in get_args(Rule):
         raise ValueError(f"rule must be {one_of(get_args(Rule), rule)}, got {rule!r}")

@@ -123,6 +123,14 @@ def top_eigs(
 
     Raises:
         ValueError: a bad argument, or a start vector of zeros.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lrstudy.curvature import hessian
+        >>> operator = hessian(lambda w, scales: jnp.sum(scales * w**2) / 2, jnp.ones(3), jnp.float32([1, 4, 9]))
+        >>> found = top_eigs(operator, jax.random.key(0))
+        >>> round(float(found.values[0]), 4)
+        9.0
     """
     n = operator.n
     if not 1 <= k <= n:

@@ -41,6 +41,12 @@ def thresholds(optimizer: str, learning_rate: Any, *, momentum: Any = 0.0) -> An
     Raises:
         ValueError: an unknown name, a rate that is not positive, or a momentum outside of its range or of an optimizer
             that has none.
+
+    Example:
+        >>> thresholds("gd", learning_rate=0.5)
+        4.0
+        >>> thresholds("heavy_ball", learning_rate=0.5, momentum=0.5)
+        6.0
     """
     if optimizer not in _FACTORS:
         raise ValueError(f"optimizer must be one of {list(_FACTORS)}, got {optimizer!r}")

@@ -30,7 +30,14 @@ class AnnealingLaw(ScheduleLaw):
         alpha: its exponent.
         C: loss that a drop of the rate by 1 removes, each step, before it decays.
         decay: the momentum's lambda, in [0, 1); 0.99 to 0.999 are sensible.
+
+    Example:
+        >>> law = AnnealingLaw(L0=2.0, A=0.5, alpha=0.5, C=0.25, decay=0.0)
+        >>> law.predict(np.array([1.0, 1.0, 1.0, 1.0]))[-1]  # a constant rate: 2 + 0.5 / sqrt(4)
+        np.float64(2.25)
     """
+
+    paper: ClassVar = "Tissue et al. 2024, arXiv 2408.11029"
 
     parameters: ClassVar = (
         Parameter("L0"),

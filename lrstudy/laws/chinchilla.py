@@ -24,7 +24,14 @@ class ChinchillaLaw(SizeLaw):
         B: factor of the power law of the tokens.
         alpha: exponent of the parameters.
         beta: exponent of the tokens.
+
+    Example:
+        >>> law = ChinchillaLaw(E=1.5, A=400.0, B=400.0, alpha=0.5, beta=0.5)
+        >>> float(law.predict(N=1e8, D=1e8))  # 400 / 10^4 each
+        1.58
     """
+
+    paper: ClassVar = "Hoffmann et al. 2022, arXiv 2203.15556"
 
     parameters: ClassVar = (Parameter("E"), Parameter("A"), Parameter("B"), Parameter("alpha"), Parameter("beta"))
     columns: ClassVar = ("N", "D")

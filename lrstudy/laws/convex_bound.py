@@ -27,6 +27,8 @@ class ConvexBound(ScheduleLaw):
         floor: loss of the optimum.
     """
 
+    paper: ClassVar = "Defazio et al. 2023, arXiv 2310.07831; Schaipp et al. 2025, arXiv 2501.18965"
+
     parameters: ClassVar = (Parameter("D"), Parameter("G"), Parameter("floor"))
 
     D: float = 1.0

@@ -1,7 +1,7 @@
 """The critical batch size: what larger batches save in updates, and cost in examples."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ class CriticalBatch:
         B_star: tokens at a loss of 1.
         alpha_B: how it grows as the loss falls.
     """
+
+    paper: ClassVar = "Kaplan et al. 2020, arXiv 2001.08361"
 
     B_star: float = 2.1e8
     alpha_B: float = 0.21
@@ -71,6 +73,11 @@ def batch_tradeoff(batches: Any, steps: Any) -> BatchTradeoff:
 
     Raises:
         LawError: for values that are not positive.
+
+    Example:
+        >>> found = batch_tradeoff([100, 400], [300, 150])  # 100 updates at least, 20,000 examples at least
+        >>> round(found.least_steps), round(found.least_examples)
+        (100, 20000)
     """
     from scipy.optimize import nnls
 

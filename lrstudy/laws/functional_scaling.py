@@ -28,6 +28,8 @@ class FunctionalScalingLaw(DropsLaw):
         gamma: exponent of how it does.
     """
 
+    paper: ClassVar = "Li et al. 2025, arXiv 2509.19189"
+
     parameters: ClassVar = (
         Parameter("L0"),
         Parameter("c1"),

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,6 +22,9 @@ class HyperparameterLaw(abc.ABC):
     Attributes:
         fitted: ranges of what the law was fitted to; empty for a law that was written down.
     """
+
+    paper: ClassVar[str] = ""
+    """Where the law comes from."""
 
     fitted: tuple[Range, ...] = dataclasses.field(default=(), kw_only=True, compare=False, repr=False)
 

@@ -28,6 +28,8 @@ class KaplanLaw(SizeLaw):
         D_c: scale of the tokens.
     """
 
+    paper: ClassVar = "Kaplan et al. 2020, arXiv 2001.08361"
+
     parameters: ClassVar = (Parameter("alpha_N"), Parameter("alpha_D"), Parameter("N_c"), Parameter("D_c"))
     columns: ClassVar = ("N", "D")
 
@@ -75,6 +77,8 @@ class KaplanStepsLaw(SizeLaw):
         N_c: scale of the parameters.
         S_c: scale of the updates.
     """
+
+    paper: ClassVar = "Kaplan et al. 2020, arXiv 2001.08361"
 
     parameters: ClassVar = (Parameter("alpha_N"), Parameter("alpha_S"), Parameter("N_c"), Parameter("S_c"))
     columns: ClassVar = ("N", "S")

@@ -53,6 +53,8 @@ class Law(abc.ABC):
     """
 
     parameters: ClassVar[tuple[Parameter, ...]] = ()
+    paper: ClassVar[str] = ""
+    """Where the law comes from."""
 
     fitted: tuple[Range, ...] = dataclasses.field(default=(), kw_only=True, compare=False, repr=False)
 

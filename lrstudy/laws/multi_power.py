@@ -33,6 +33,8 @@ class MultiPowerLaw(DropsLaw):
         gamma: exponent of the rate after the drop, in (0, 1).
     """
 
+    paper: ClassVar = "Luo et al. 2025, arXiv 2503.12811"
+
     parameters: ClassVar = (
         Parameter("L0"),
         Parameter("A"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class PowerLearningRate(HyperparameterLaw):
         a: factor.
         b: exponent of the run's tokens.
     """
+
+    paper: ClassVar = "Shen et al. 2024, Power Scheduler, arXiv 2408.13359"
 
     a: float = 4.6
     b: float = -0.51

@@ -34,6 +34,8 @@ class SizedAnnealingLaw(Law):
         decay: the momentum's lambda, in [0, 1).
     """
 
+    paper: ClassVar = "Tissue et al. 2024, arXiv 2408.11029"
+
     parameters: ClassVar = (
         Parameter("L0"),
         Parameter("A"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -31,7 +31,14 @@ class StepLaw(HyperparameterLaw):
         rate_tokens: c.
         batch_factor: d.
         batch_tokens: e.
+
+    Example:
+        >>> rate, batch = StepLaw().predict(N=1e9, D=1e11)
+        >>> f"{rate:.2e}", f"{batch:.2e}"
+        ('1.63e-03', '1.11e+06')
     """
+
+    paper: ClassVar = "Li et al. 2025, arXiv 2503.04715"
 
     rate_factor: float = 1.79
     rate_size: float = -0.713

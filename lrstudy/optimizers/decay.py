@@ -19,6 +19,11 @@ def decay_mask(params: Any) -> Any:
 
     Returns:
         A tree of ``bool`` of the same structure.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> decay_mask({"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)})
+        {'bias': False, 'kernel': True}
     """
 
     def is_decayed(path: tuple[Any, ...], leaf: Any) -> bool:

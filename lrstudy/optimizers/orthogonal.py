@@ -32,6 +32,13 @@ def orthogonal_gradient(*, eps: Real = 1e-30, min_ndim: int = 2, rtol: Real = 1e
 
     Raises:
         ValueError: ``update`` is not given the parameters.
+
+    Example:
+        >>> transform = orthogonal_gradient()
+        >>> params, grads = jnp.float32([[1, 0], [0, 0]]), jnp.float32([[3, 4], [0, 0]])
+        >>> updates, _ = transform.update(grads, transform.init(params), params)
+        >>> updates.tolist()  # nothing along the weights, and as long as before
+        [[0.0, 5.0], [0.0, 0.0]]
     """
 
     def project(path: tuple[Any, ...], gradient: Array, weights: Array) -> Array:

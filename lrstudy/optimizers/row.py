@@ -40,6 +40,16 @@ class Optimizer:
         choosy: whether it refuses models by their tensors, once it is given them.
         scaled: whether there may be something ``around`` the direction, which is how a parametrization scales a row;
             the others have none, or estimate one rate from steps that are all scaled alike, and refuse it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lrstudy.optimizers import TABLE
+        >>> TABLE["adamw"].defaults["weight_decay"], TABLE["sam"].extra_args, TABLE["muon"].family({})
+        (0.0001, ('grad_fn',), 'muon')
+        >>> transform = TABLE["lion"].build(0.5, b1=0.9, b2=0.99, weight_decay=0.0)  # any rate: a number or a schedule
+        >>> updates, _ = transform.update(jnp.float32([-2, 3]), transform.init(jnp.ones(2)), jnp.ones(2))
+        >>> updates.tolist()
+        [0.5, -0.5]
     """
 
     build: Callable[..., optax.GradientTransformation]

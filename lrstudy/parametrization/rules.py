@@ -76,6 +76,11 @@ def rules(
 
     Raises:
         ValueError: an unknown name, a form of another parametrization, or a number that is none.
+
+    Example:
+        >>> hidden = ParamSpec("hidden", m_in=4.0, m_out=4.0)
+        >>> rules(hidden, parametrization="mup", optimizer="adam").lr
+        0.25
     """
     _check(spec, parametrization, optimizer, form)
     for name, value in (("m_in", spec.m_in), ("m_out", spec.m_out), ("depth_multiplier", depth_multiplier)):

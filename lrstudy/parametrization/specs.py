@@ -11,7 +11,6 @@ from lrstudy.optimizers.paths import STACK
 
 Role = Literal["input", "hidden", "output", "bias", "norm", "scalar"]
 ROLES: tuple[Role, ...] = ("input", "hidden", "output", "bias", "norm", "scalar")
-Specs = dict[str, "ParamSpec"]
 
 _VECTORS = {"bias": "bias", "scale": "norm"}
 _FIELDS = {"role", "m_in", "m_out", "in_stack", "tied", "in_axes"}
@@ -34,6 +33,10 @@ class ParamSpec(NamedTuple):
     m_out: float
     in_stack: bool = False
     tied: bool = False
+
+
+Specs = dict[str, ParamSpec]
+"""A tensor's path to what it is."""
 
 
 class SpecError(ValueError):
@@ -76,6 +79,11 @@ def infer_specs(base_shapes: Any, target_shapes: Any, overrides: Sequence[tuple[
             grew where the fan-out did not and the tensor is not named the readout (a forgotten width, or a single
             key-value head of fixed size); the sides of a tensor of more than two infinite axes are ambiguous; stacked
             layers differ in number; a role contradicts the sides, or a side's growth is no positive number.
+
+    Example:
+        >>> base, target = ({"w": jax.ShapeDtypeStruct((8, width), "float32")} for width in (64, 256))
+        >>> infer_specs(base, target)["w"]  # from 8 inputs to the width, which is four times the base's
+        ParamSpec(role='input', m_in=1.0, m_out=4.0, in_stack=False, tied=False)
     """
     base, target = flat(base_shapes), flat(target_shapes)
     if base.keys() != target.keys():

@@ -32,14 +32,16 @@ class Schedule(abc.ABC):
 
     tables: ClassVar[tuple[str, ...]] = ()
     """Fields that hold an array of numbers where other fields hold a number."""
+    paper: ClassVar[str] = ""
+    """Where the rule comes from; empty where it is nobody's."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         pytrees.register(cls, lambda field: not is_static(field))
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Refuses an unknown keyword by the one form of error instead of a TypeError."""
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102  it would be shown as the class's arguments
         del args
+        # An unknown keyword is refused by the one form of error instead of a TypeError.
         check_names(cls, kwargs)
         return object.__new__(cls)
 

@@ -51,6 +51,10 @@ def lr_from_batch(learning_rate: float, batch: int, reference_batch: int, *, rul
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> lr_from_batch(0.25, 1024, 256, rule="sqrt")
+        0.5
     """
     owner = "lr_from_batch"
     if rule not in RULES:

@@ -21,6 +21,11 @@ def batch_size_warmup(b0: int, b1: int, ramp_tokens: float, multiple: int) -> Ca
 
     Raises:
         ScheduleError: for a bad argument, here and in the function.
+
+    Example:
+        >>> batch = batch_size_warmup(32, 512, ramp_tokens=4e9, multiple=32)
+        >>> batch(0), batch(1e9), batch(4e9)
+        (32, 128, 512)
     """
     multiple = plain_int(_OWNER, "multiple", multiple, Range(1, STEP_LIMIT, "a positive int"))
     rule = "a positive multiple of multiple"

@@ -76,6 +76,12 @@ def best_peak(
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Constant, Linear
+        >>> constant, linear = best_peak(Constant(1.0), 100), best_peak(Linear(1.0, 100), 100)
+        >>> f"{bound(Constant(constant), total_steps=100):.3f}", f"{bound(Linear(linear, 100), total_steps=100):.3f}"
+        ('0.249', '0.204')
     """
     owner = "best_peak"
     D = plain_number(owner, "D", D, Range(ABOVE_ZERO, LARGEST, "a finite positive number"))

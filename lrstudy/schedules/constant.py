@@ -1,6 +1,7 @@
 """A constant rate."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -17,7 +18,14 @@ class Constant(Warmed):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Constant(0.5, warmup_steps=10)
+        >>> [float(schedule(step)) for step in (0, 5, 10, 1000)]
+        [0.0, 0.25, 0.5, 0.5]
     """
+
+    paper: ClassVar = "Goyal et al. 2017, arXiv 1706.02677, for the warmup"
 
     def __post_init__(self) -> None:
         self.check_peak()

@@ -1,6 +1,7 @@
 """Cosine decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -23,7 +24,14 @@ class Cosine(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Cosine(1.0, 110, warmup_steps=10, end=0.25)
+        >>> [float(schedule(step)) for step in (0, 10, 60, 110)]
+        [0.0, 1.0, 0.625, 0.25]
     """
+
+    paper: ClassVar = "Loshchilov & Hutter 2017, SGDR, arXiv 1608.03983"
 
     _: dataclasses.KW_ONLY
     exponent: Number = 1.0

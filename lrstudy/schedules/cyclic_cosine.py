@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 
@@ -25,7 +26,14 @@ class CyclicCosine(Cyclic):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = CyclicCosine(1.0, [100, 200])
+        >>> [float(schedule(step)) for step in (0, 50, 100, 150, 200)]
+        [1.0, 0.5, 1.0, 0.5, 0.0]
     """
+
+    paper: ClassVar = "Loshchilov & Hutter 2017, SGDR, arXiv 1608.03983"
 
     _: dataclasses.KW_ONLY
     end: Number = 0.0

@@ -1,6 +1,7 @@
 """Exponential decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,14 @@ class Exponential(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Exponential(1.0, 100, end=0.25)
+        >>> [float(schedule(step)) for step in (0, 50, 100)]
+        [1.0, 0.5, 0.25]
     """
+
+    paper: ClassVar = "Hu et al. 2024, MiniCPM, arXiv 2404.06395, for the half-life"
 
     _: dataclasses.KW_ONLY
     half_life: Number | None = None

@@ -1,6 +1,7 @@
 """An infinite schedule: it needs no length, and is annealed whenever a model is wanted."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -36,7 +37,14 @@ class Infinite(Warmed):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Infinite(1.0, 0.5, warmup_steps=10, cooldown_end=30, anneal_start=50, anneal_end=70, end=0.125)
+        >>> [float(schedule(step)) for step in (0, 10, 20, 30, 50, 60, 70)]
+        [0.0, 1.0, 0.75, 0.5, 0.5, 0.25, 0.125]
     """
+
+    paper: ClassVar = "Ibrahim et al. 2024, arXiv 2403.08763; Singh et al. 2025, arXiv 2503.02844"
 
     constant: Number
     _: dataclasses.KW_ONLY

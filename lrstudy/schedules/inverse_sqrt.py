@@ -1,6 +1,7 @@
 """Inverse square root decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,14 @@ class InverseSqrt(Warmed):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = InverseSqrt(1.0, warmup_steps=10)
+        >>> [float(schedule(step)) for step in (0, 5, 10, 40)]
+        [0.0, 0.5, 1.0, 0.5]
     """
+
+    paper: ClassVar = "Zhai et al. 2021, Scaling Vision Transformers, arXiv 2106.04560"
 
     _: dataclasses.KW_ONLY
     timescale: Number | None = None

@@ -25,6 +25,12 @@ class Joined(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Constant, Linear
+        >>> schedule = Joined([Constant(1.0), Linear(0.5, 100)], [10])
+        >>> [float(schedule(step)) for step in (9, 10, 60, 110)]
+        [1.0, 0.5, 0.25, 0.0]
     """
 
     schedules: tuple[Schedule, ...]
@@ -60,5 +66,10 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Joined:
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Constant, Linear
+        >>> float(join([Constant(1.0), Linear(0.5, 100)], [10])(60))
+        0.25
     """
     return Joined(cast("tuple[Schedule, ...]", schedules), cast("tuple[int, ...]", boundaries))

@@ -1,6 +1,7 @@
 """Linear decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -17,7 +18,14 @@ class Linear(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Linear(1.0, 100, warmup_steps=10)
+        >>> [float(schedule(step)) for step in (0, 5, 10, 55, 100)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
     """
+
+    paper: ClassVar = "Defazio et al. 2023, arXiv 2310.07831"
 
     def decayed(self, over: jax.Array, left: jax.Array) -> jax.Array:
         """Implements `SingleDecay.decayed`."""

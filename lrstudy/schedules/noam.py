@@ -1,6 +1,7 @@
 """The schedule of the first transformer."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,14 @@ class Noam(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Noam(64, 16)
+        >>> [float(schedule(step)) for step in (0, 15, 63)]
+        [0.001953125, 0.03125, 0.015625]
     """
+
+    paper: ClassVar = "Vaswani et al. 2017, arXiv 1706.03762"
 
     model_width: Steps
     warmup_steps: Steps

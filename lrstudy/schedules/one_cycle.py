@@ -1,7 +1,7 @@
 """One cycle: up, down, and further down."""
 
 import dataclasses
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,14 @@ class OneCycle(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = OneCycle(1.0, 100, pct_start=0.25, pct_final=0.5, div=4.0, final_div=2.0)
+        >>> [float(schedule(step)) for step in (0, 25, 50, 100)]
+        [0.25, 1.0, 0.25, 0.125]
     """
+
+    paper: ClassVar = "Smith & Topin 2017, Super-Convergence, arXiv 1708.07120"
 
     peak: Number
     total_steps: Steps

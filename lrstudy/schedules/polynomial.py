@@ -1,6 +1,7 @@
 """Polynomial decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -22,7 +23,14 @@ class Polynomial(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Polynomial(1.0, 100, power=2.0)
+        >>> [float(schedule(step)) for step in (0, 50, 100)]
+        [1.0, 0.25, 0.0]
     """
+
+    paper: ClassVar = "the rule is older than its papers"
 
     _: dataclasses.KW_ONLY
     power: Number = 1.0

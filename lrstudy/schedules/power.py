@@ -1,6 +1,7 @@
 """The Power scheduler: a rate that follows from the batch size and the tokens seen."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,14 @@ class Power(Shaped, Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Power(0.5, batch_size=1, sequence_length=1, warmup_tokens=4, a=1.0, b=-0.5)
+        >>> [float(schedule(step)) for step in (0, 2, 4, 16, 64)]
+        [0.0, 0.25, 0.5, 0.25, 0.125]
     """
+
+    paper: ClassVar = "Shen et al. 2024, Power Scheduler, arXiv 2408.13359"
 
     peak: Number = 0.02
     _: dataclasses.KW_ONLY

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,14 @@ class Rewarmed(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Rewarmed(1.0, [100, 200], warmup_fraction=0.1, end_ratio=0.25)
+        >>> [float(schedule(step)) for step in (0, 10, 100, 105, 110, 200)]
+        [0.0, 1.0, 0.25, 0.625, 1.0, 0.25]
     """
+
+    paper: ClassVar = "Gupta et al. 2023, arXiv 2308.04014; Ibrahim et al. 2024, arXiv 2403.08763"
 
     peaks: tuple[Number, ...]
     boundaries: tuple[Steps, ...]

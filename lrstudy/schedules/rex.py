@@ -1,6 +1,7 @@
 """REX decay."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,14 @@ class Rex(SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Rex(1.0, 90)
+        >>> [float(schedule(step)) for step in (0, 60, 90)]
+        [1.0, 0.5, 0.0]
     """
+
+    paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"
 
     _: dataclasses.KW_ONLY
     d: Number = 0.5

@@ -1,6 +1,7 @@
 """A schedule that is read less often than at every step."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,15 @@ class Sampled(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Tabulated
+        >>> schedule = Sampled(Tabulated([1.0, 0.0], total_steps=101), 100, 4)
+        >>> [float(schedule(step)) for step in (0, 24, 25, 99, 100)]
+        [1.0, 1.0, 0.75, 0.25, 0.0]
     """
+
+    paper: ClassVar = "Chen, Wolfe & Kyrillidis 2021, REX, arXiv 2107.04197"
 
     schedule: Schedule
     total_steps: Steps

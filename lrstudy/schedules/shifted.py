@@ -23,6 +23,12 @@ class Shifted(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> from lrstudy.schedules import Linear
+        >>> schedule = Shifted(Linear(1.0, 100), 1000)
+        >>> [float(schedule(step)) for step in (0, 1000, 1050, 1100)]
+        [1.0, 1.0, 0.5, 0.0]
     """
 
     schedule: Schedule

@@ -29,6 +29,14 @@ def stack(schedules: Sequence[S]) -> S:
 
     Raises:
         ScheduleError: if the schedules do not stack; it names the first that differs from ``schedules[0]``.
+
+    Example:
+        >>> from lrstudy.schedules import Linear
+        >>> both = stack([Linear(1.0, 100), Linear(0.5, 200)])
+        >>> both.peak.tolist(), both.total_steps.tolist()
+        ([1.0, 0.5], [100, 200])
+        >>> jax.vmap(lambda schedule: schedule(50))(both).tolist()
+        [0.5, 0.375]
     """
     listed = list(schedules) if isinstance(schedules, Sequence) else []
     if not listed or not all(isinstance(schedule, Schedule) for schedule in listed):

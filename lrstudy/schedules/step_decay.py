@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 
@@ -26,7 +27,14 @@ class StepDecay(Warmed):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = StepDecay(1.0, [30, 60], gamma=0.5)
+        >>> [float(schedule(step)) for step in (0, 29, 30, 60)]
+        [1.0, 1.0, 0.5, 0.25]
     """
+
+    paper: ClassVar = "Goyal et al. 2017, arXiv 1706.02677, with boundaries at 30, 60 and 80 epochs"
 
     boundaries: tuple[Steps, ...]
     _: dataclasses.KW_ONLY

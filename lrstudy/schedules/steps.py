@@ -67,6 +67,10 @@ def steps_from_fraction(fraction: float, total_steps: int) -> int:
 
     Raises:
         ScheduleError: for a fraction or a length that is not such a number.
+
+    Example:
+        >>> steps_from_fraction(0.145, 200)
+        29
     """
     owner = "steps_from_fraction"
     fraction = plain_number(owner, "fraction", fraction, Range(0, 1, "in [0, 1]"))
@@ -84,6 +88,10 @@ def steps_from_tokens(tokens: float, batch_size: int, sequence_length: int) -> i
 
     Raises:
         ScheduleError: for an argument that is not such a number.
+
+    Example:
+        >>> steps_from_tokens(10**9, batch_size=256, sequence_length=1024)
+        3815
     """
     owner, positive = "steps_from_tokens", Range(1, math.inf, "a positive int")
     tokens = tokens_in(owner, "tokens", tokens, 0)

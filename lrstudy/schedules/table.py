@@ -71,6 +71,17 @@ def from_dict(data: Mapping[str, Any]) -> Schedule:
 
     Raises:
         ScheduleError: for an unknown name, version or argument, with the nearest name; for a missing or a bad argument.
+
+    Example:
+        >>> schedule = from_dict({"name": "WSD", "peak": 0.003, "total_steps": 1000, "decay_fraction": 0.2})
+        >>> schedule == WSD(0.003, 1000, decay_fraction=0.2)
+        True
+        >>> from_dict(to_dict(schedule)) == schedule
+        True
+        >>> from_dict({"name": "WSD", "peak": 0.003})
+        Traceback (most recent call last):
+        ...
+        lrstudy.schedules.checks.ScheduleError: WSD: total_steps must be given, got None
     """
     if not isinstance(data, Mapping):
         fail("from_dict", "data", "a mapping with the key 'name'", data)

@@ -29,7 +29,14 @@ class Tabulated(Schedule):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = Tabulated([1.0, 0.5, 0.0], total_steps=5)
+        >>> [float(schedule(step)) for step in (0, 1, 2, 4)]
+        [1.0, 0.75, 0.5, 0.0]
     """
+
+    paper: ClassVar = "Defazio et al. 2023, arXiv 2310.07831, whose refined schedules are tables"
 
     tables: ClassVar[tuple[str, ...]] = ("values",)
 

@@ -1,7 +1,7 @@
 """Warmup, stable, decay (WSD)."""
 
 import dataclasses
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 
@@ -30,7 +30,14 @@ class WSD(Shaped, SingleDecay):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = WSD(1.0, 100, warmup_steps=10, decay_fraction=0.2, shape="linear")
+        >>> [float(schedule(step)) for step in (0, 5, 10, 80, 90, 100)]
+        [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
+
+    paper: ClassVar = "Hu et al. 2024, MiniCPM, arXiv 2404.06395; Hägele et al. 2024, arXiv 2405.18392"
 
     _: dataclasses.KW_ONLY
     decay_steps: Steps | None = None

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import jax
 
@@ -38,7 +38,14 @@ class WSDS(Shaped, Cyclic):
 
     Raises:
         ScheduleError: for a bad argument.
+
+    Example:
+        >>> schedule = WSDS(1.0, [100, 200], warmup_steps=10, decay_lengths=[20, 20], shape="linear", end=0.0)
+        >>> [float(schedule(step)) for step in (10, 80, 90, 100, 180, 200)]
+        [1.0, 1.0, 0.5, 1.0, 1.0, 0.0]
     """
+
+    paper: ClassVar = "Wen et al. 2024, arXiv 2410.05192"
 
     _: dataclasses.KW_ONLY
     shape: str = "inverse"

@@ -57,6 +57,7 @@ class Experiment:
         title: one line.
         paper: what it reproduces, empty for none.
         question: a paragraph for a stranger.
+        asks: the question in one line, for lists of studies.
         presets: preset name to its parts; a single unnamed part is called ``""``.
         claims: with thresholds fixed before the run.
         probes: measurements on finished parameters that become records.
@@ -70,6 +71,7 @@ class Experiment:
     question: str
     presets: Mapping[str, Callable[[], Parts]]
     paper: str = ""
+    asks: str = ""
     claims: Sequence[Claim] = ()
     probes: Sequence[Probe] = ()
     figures: Sequence[Figure] = ()

@@ -147,6 +147,16 @@ def run(
 
     Returns:
         The stacked lanes, the metric rows by lane and step, and the final evaluations, as columns (see ``loop.Chunk``).
+
+    Example:
+        >>> import optax
+        >>> from lrstudy.schedules import Constant
+        >>> from lrstudy.tasks import TABLE
+        >>> task = TABLE["quadratic"](eigenvalues=(1.0,), noise=(0.0,), start=(1.0,), chains=1)
+        >>> lanes = [Hyperparameters(Constant(peak), task, {}, None, seed, 3) for seed, peak in enumerate((0.5, 1.0))]
+        >>> _, rows, finals = run(lanes, lambda numbers: optax.sgd(numbers.schedule))
+        >>> rows["loss"].reshape(2, 3).tolist()  # (1 - rate)^2 times the last
+        [[0.5, 0.125, 0.03125], [0.5, 0.0, 0.0]]
     """
     stacked, layout = stack(hparams), layout_of(executor, len(hparams))
     every = sharpness.every if sharpness else 0
