@@ -1,11 +1,13 @@
 """Items of a data set in another random order every epoch, any of them at once: no list of the order is ever made.
 
-A Feistel network is a permutation of the numbers of so many bits, whatever its round function; numbers that fall
-outside of the items are put through it again until they fall inside (cycle walking; Black & Rogaway 2002). All of it is
-arithmetic of uint32, which JAX and NumPy do alike: a program on a device and a process that reads for it agree to the
-bit, and the process that reads needs no JAX, which would take an accelerator for itself.
+A Feistel network is a permutation of pairs of numbers, whatever its round function; an item is such a pair, its place
+in a table that is nearly square. The table has a few more places than there are items: what falls outside is put
+through the network again until it falls inside (generalized Feistel and cycle walking; Black & Rogaway 2002). All of it
+is arithmetic of uint32, which JAX and NumPy do alike: a program on a device and a process that reads for it agree to
+the bit, and the process that reads starts no JAX, which would take an accelerator for itself.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -14,9 +16,9 @@ import numpy as np
 from jaxtyping import Array, Int, UInt32
 
 MAX_ITEMS = 2**32 - 1
-_ROUNDS = 8
-# With fewer bits there are too few round functions for all orders of a handful of items.
-_LEAST_HALF = 3
+_ROUNDS = 12
+# In a smaller table there are too few round functions for all orders of a handful of items.
+_LEAST_SIDE = 8
 _GOLDEN = np.uint32(0x9E3779B9)
 _FACTORS = np.asarray([0x27D4EB2F, 0xB5297A4D, 0x68E31DA5, 0x85EBCA77], np.uint32)
 _LARGEST_STEPS = 2**31 - 1
@@ -36,7 +38,9 @@ def check_items(items: int, batch_size: int, rule: str) -> None:
     if not 1 <= batch_size <= items:
         raise ValueError(f"task.batch_size must be in [1, {items}], {rule}, got {batch_size!r}")
     if items > MAX_ITEMS:
-        raise ValueError(f"task.split must have at most {MAX_ITEMS} items, {rule}, got {items}")
+        raise ValueError(
+            f"task.split must be a slice, such as train[:1%], of at most {MAX_ITEMS} items, {rule}, got {items}"
+        )
 
 
 def epoch_items(
@@ -54,15 +58,15 @@ def epoch_items(
     first = position.astype(jnp.uint32) * jnp.uint32(batch_size)
     places = first + jnp.arange(batch_size, dtype=jnp.uint32)
     keys = _round_keys(jnp.asarray(seed).astype(jnp.uint32), epoch.astype(jnp.uint32), jnp)
-    half = _half_bits(items)
+    sides = _sides(items)
 
     def walk(found: Array) -> Array:
-        return jnp.where(found < jnp.uint32(items), found, _network(found, keys, half))
+        return jnp.where(found < jnp.uint32(items), found, _network(found, keys, sides))
 
     def outside(found: Array) -> Array:
         return jnp.any(found >= jnp.uint32(items))
 
-    return jax.lax.while_loop(outside, walk, _network(places, keys, half))
+    return jax.lax.while_loop(outside, walk, _network(places, keys, sides))
 
 
 def epoch_items_on_host(seed: int, step: int, items: int, batch_size: int) -> UInt32[np.ndarray, " {batch_size}"]:
@@ -71,10 +75,10 @@ def epoch_items_on_host(seed: int, step: int, items: int, batch_size: int) -> UI
     places = (position * batch_size + np.arange(batch_size)).astype(np.uint32)
     # Arrays of one number: overflow of a NumPy scalar would warn.
     keys = _round_keys(np.asarray([seed], np.uint32), np.asarray([epoch], np.uint32), np)
-    half = _half_bits(items)
-    found = _network(places, keys, half)
+    sides = _sides(items)
+    found = _network(places, keys, sides)
     while (found >= items).any():
-        found = np.where(found < items, found, _network(found, keys, half))
+        found = np.where(found < items, found, _network(found, keys, sides))
     return found
 
 
@@ -83,9 +87,10 @@ def _steps(items: int, batch_size: int) -> int:
     return min(items // batch_size, _LARGEST_STEPS)
 
 
-def _half_bits(items: int) -> int:
-    """Half the bits of the network's numbers, of which there are fewer than four times as many as items."""
-    return max(_LEAST_HALF, ((items - 1).bit_length() + 1) // 2)
+def _sides(items: int) -> tuple[np.uint32, np.uint32]:
+    """Lines and columns of the smallest nearly square table that holds the items, each in [8, 2^16]."""
+    lines = max(_LEAST_SIDE, math.isqrt(items - 1) + 1)
+    return np.uint32(lines), np.uint32(max(_LEAST_SIDE, -(-items // lines)))
 
 
 def mixed(x: Any) -> Any:
@@ -103,10 +108,11 @@ def _round_keys(seed: Any, epoch: Any, xp: Any) -> Any:
     return mixed(first + rounds * _GOLDEN) ^ mixed(second ^ (rounds * _FACTORS[3]))
 
 
-def _network(places: Any, keys: Any, half: int) -> Any:
-    """A permutation of ``range(4 ** half)``."""
-    bits, rest = np.uint32(half), np.uint32(32 - half)
-    left, right = places >> bits, places & np.uint32(2**half - 1)
-    for turn in range(_ROUNDS):
-        left, right = right, left ^ (mixed(right * _GOLDEN + keys[turn]) >> rest)
-    return (left << bits) | right
+def _network(places: Any, keys: Any, sides: tuple[np.uint32, np.uint32]) -> Any:
+    """A permutation of the places of a table."""
+    lines, columns = sides
+    line, column = places // columns, places % columns
+    for turn in range(0, _ROUNDS, 2):
+        line = (line + mixed(column * _GOLDEN + keys[turn]) % lines) % lines
+        column = (column + mixed(line * _GOLDEN + keys[turn + 1]) % columns) % columns
+    return line * columns + column

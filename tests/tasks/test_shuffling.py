@@ -1,4 +1,5 @@
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +7,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrstudy.tasks.shuffling import MAX_ITEMS, check_items, epoch_items, epoch_items_on_host
+from lrstudy.tasks.shuffling import MAX_ITEMS, _sides, check_items, epoch_items, epoch_items_on_host
 
 SIZES = [(1, 1), (3, 2), (10, 3), (257, 257), (70_001, 100)]
 
 
+@functools.cache
+def jitted(items, batch_size):
+    one = functools.partial(epoch_items, items=items, batch_size=batch_size)
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
+
+
 def batches(seeds, steps, items, batch_size):
     """The batches of every seed and step, of shape (seeds, steps, batch)."""
-    one = functools.partial(epoch_items, items=items, batch_size=batch_size)
-    many = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
-    return np.asarray(many(jnp.asarray(seeds, jnp.int32), jnp.asarray(steps, jnp.int32)))
+    return np.asarray(jitted(items, batch_size)(jnp.asarray(seeds, jnp.int32), jnp.asarray(steps, jnp.int32)))
 
 
 def epoch(seed, number, items, batch_size):
@@ -63,12 +68,22 @@ def test_epochs_and_seeds_have_orders_of_their_own():
             assert (first == second).sum() < 20
 
 
-def test_every_order_of_a_handful_of_items_is_equally_likely():
-    orders = batches(range(100), range(480), 4, 4).reshape(-1, 4)
+@pytest.mark.parametrize("items", [3, 4, 5])
+def test_every_order_of_a_handful_of_items_is_equally_likely(items):
+    orders = batches(range(150), range(200), items, items).reshape(-1, items)
     found, counts = np.unique(orders, axis=0, return_counts=True)
-    assert len(found) == 24
-    # A chi-squared of 23 degrees of freedom exceeds its 0.9999 quantile by chance once in 10,000.
-    assert ((counts - 2000) ** 2 / 2000).sum() < stats.chi2.ppf(0.9999, 23)
+    assert len(found) == math.factorial(items)
+    expected = len(orders) / len(found)
+    # A chi-squared exceeds its 0.9999 quantile by chance once in 10,000.
+    assert ((counts - expected) ** 2 / expected).sum() < stats.chi2.ppf(0.9999, len(found) - 1)
+
+
+def test_few_places_of_the_table_are_no_items():
+    """So that a batch is found in one pass or two, whatever the number of items."""
+    for items in (64, 65, 1000, 4097, 10**6 + 1, 2**31 + 7, MAX_ITEMS):
+        lines, columns = map(int, _sides(items))
+        assert items <= lines * columns <= 2**32
+        assert lines * columns - items < 2 * math.isqrt(items) + 2
 
 
 @pytest.mark.parametrize("items", [97, 1024])
@@ -102,5 +117,5 @@ def test_what_an_epoch_cannot_hold_is_refused():
     check_items(5, 5, "which there are")
     with pytest.raises(ValueError, match=r"^task\.batch_size must be in \[1, 4\], which there are, got 5$"):
         check_items(4, 5, "which there are")
-    with pytest.raises(ValueError, match=r"^task\.split must have at most 4294967295 items, "):
+    with pytest.raises(ValueError, match=r"^task\.split must be a slice, .* of at most 4294967295 items, "):
         check_items(MAX_ITEMS + 1, 5, "which there are")

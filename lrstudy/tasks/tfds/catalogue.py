@@ -166,10 +166,14 @@ def _from_catalogue(name: str, plain: str, wanted: Mapping[str, Any], root: Path
 
     known = registered.list_imported_builders()
     if plain not in known:
+        there = _prepared(root, plain)
         near = difflib.get_close_matches(plain, {*known, *_folders(root)}, n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
+        hint = f"; prepared: {', '.join(there)}" if there else f"; nearest: {', '.join(near)}" if near else ""
         raise ValueError(f"task.name must be a data set of the TFDS catalogue or of '{root}', got {name!r}{hint}")
     configs = list(tfds.builder_cls(plain).builder_configs)
+    if "config" in wanted and not configs:
+        rule = f"{plain} without a config, and a version after a colon"
+        raise ValueError(f"task.name must be {rule}, got {name!r}")
     if "config" in wanted and wanted["config"] not in configs:
         near = difflib.get_close_matches(str(wanted["config"]), configs, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
@@ -185,3 +189,9 @@ def _folders(root: Path) -> list[str]:
     """Names of what may be data sets below a folder."""
     found = root.iterdir() if root.is_dir() else ()
     return [path.name for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def _prepared(root: Path, plain: str) -> list[str]:
+    """What is prepared of a data set below a folder: its configs and versions."""
+    found = [path.parent.relative_to(root) for path in (root / plain).glob("**/dataset_info.json")]
+    return sorted(path.as_posix() for path in found)

@@ -30,6 +30,11 @@ class Counts:
     def __init__(self, values: UInt32[np.ndarray, " examples"], path: Path | None = None) -> None:
         self.values, self._path = values, path
 
+    @property
+    def where(self) -> str:
+        """The file, for errors."""
+        return f"'{self._path}'" if self._path else "nothing"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (Counts, (self.values,)) if self._path is None else (_mapped_counts, (self._path, len(self.values)))
 

@@ -18,10 +18,7 @@ from lrstudy.tasks.tfds.content import ImageContent
 from lrstudy.tasks.tfds.examples import Examples
 from lrstudy.tasks.tfds.feeding import AUTO, BatchReader, abstract_ahead, check_input, check_loaded, in_memory, resident
 from lrstudy.tasks.tfds.parts import Part, Parts, Source
-from lrstudy.tasks.tfds.pixels import Images, encoded_features, side_of
-
-_LEAST_SIDE = 4
-_MOST_SIDE = 4096
+from lrstudy.tasks.tfds.pixels import LEAST_SIDE, MOST_SIDE, Images, encoded_features, side_of
 
 
 class _Cut(NamedTuple):
@@ -61,8 +58,8 @@ class ImageDataset(Task):
             ValueError: one is out of range.
         """
         self.check_least(batch_size=1, validation_examples=1)
-        if self.side and not _LEAST_SIDE <= self.side <= _MOST_SIDE:
-            raise ValueError(f"task.side must be 0 or an int in [{_LEAST_SIDE}, {_MOST_SIDE}], got {self.side!r}")
+        if self.side and not LEAST_SIDE <= self.side <= MOST_SIDE:
+            raise ValueError(f"task.side must be 0 or an int in [{LEAST_SIDE}, {MOST_SIDE}], got {self.side!r}")
         check_input(self.input)
 
     def model_arguments(self) -> Mapping[str, Any]:
@@ -77,9 +74,9 @@ class ImageDataset(Task):
         """
         located = self.source.located()
         side = self._side()
-        if side < _LEAST_SIDE:
+        if side < LEAST_SIDE:
             raise ValueError(
-                f"task.side must be at least {_LEAST_SIDE} where images are of {side} lines, got {self.side!r}"
+                f"task.side must be at least {LEAST_SIDE} where images are of {side} lines, got {self.side!r}"
             )
         known = {"dataset": located.full_name, "lines": side}
         if not located.prepared:
@@ -207,6 +204,8 @@ class ImageDataset(Task):
         check_items(
             len(train.examples), self.batch_size, f"which the images of {located.full_name} {self.source.split} are"
         )
+        train.check_labels(parts.train.split, "split")
+        validation.check_labels(parts.validation.split, "validation_split" if self.source.validation_split else "split")
         return _Cut(parts, train, validation)
 
     def _images(self, located: Located, part: Part) -> Images:

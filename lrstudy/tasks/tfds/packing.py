@@ -80,4 +80,9 @@ class Windows:
 
     def _encoded(self, examples: Int[np.ndarray, " examples"]) -> Integer[np.ndarray, " tokens"]:
         read = self._examples.read(examples)
-        return np.concatenate(self._tokenizer.encode([example[self._feature] for example in read]))
+        tokens = self._tokenizer.encode([example[self._feature] for example in read])
+        if [len(own) for own in tokens] != self._counts.values[examples].tolist():
+            raise OSError(
+                f"texts have other tokens than were counted; remove {self._counts.where}, and count them again"
+            )
+        return np.concatenate(tokens)

@@ -10,6 +10,7 @@ from jaxtyping import Int, Int32, UInt8
 from lrstudy.tasks.tfds.content import ImageContent
 from lrstudy.tasks.tfds.examples import Examples
 
+LEAST_SIDE, MOST_SIDE = 4, 4096
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -27,7 +28,8 @@ def side_of(content: ImageContent, side: int) -> int:
     if side:
         return side
     if lines is None or lines != columns:
-        rule = f"at least 1 where images are not all square and of one size ({lines or 'any'} x {columns or 'any'})"
+        size = f"{lines or 'any'} x {columns or 'any'}"
+        rule = f"in [{LEAST_SIDE}, {MOST_SIDE}] where images are not all square and of one size ({size})"
         raise ValueError(f"task.side must be {rule}, got {side!r}")
     return lines
 
@@ -56,18 +58,18 @@ class Images(NamedTuple):
         """Images and labels.
 
         Raises:
-            OSError: a record is damaged, or its image is none.
-            ValueError: a label is not one of the classes.
+            OSError: a record is damaged, its image is none, or its label none of the classes.
         """
         read = self.examples.read(examples)
         images = np.empty((len(read), *self.shape), np.uint8)
         for place, example in enumerate(read):
             images[place] = self._image(example[self.content.feature])
         labels = np.asarray([example[self.content.label] for example in read], np.int32).reshape(len(read))
-        wrong = labels[(labels < 0) | (labels >= self.content.classes)]
-        if len(wrong):
-            rule = f"a split whose labels are all in [0, {self.content.classes})"
-            raise ValueError(f"task.split must be {rule}, got one with the label {wrong[0]}")
+        if not self._are_classes(labels):
+            rule = f"in [0, {self.content.classes})"
+            raise OSError(
+                f"labels of the feature {self.content.label!r} must be {rule}, got {sorted(set(labels.tolist()))}"
+            )
         return images, labels
 
     def all(self) -> tuple[UInt8[np.ndarray, "examples side side channels"], Int32[np.ndarray, " examples"]]:
@@ -78,6 +80,25 @@ class Images(NamedTuple):
             own = np.arange(start, min(start + self.examples.batch, len(labels)))
             images[own], labels[own] = self.rows(own)
         return images, labels
+
+    def check_labels(self, split: str, field: str) -> None:
+        """Refuses a part without labels, as test sets of competitions are, by its first and its last example.
+
+        Args:
+            split: that the part belongs to.
+            field: what an error calls it.
+
+        Raises:
+            ValueError: one of the two has none.
+        """
+        ends = self.examples.read(np.unique([0, len(self.examples) - 1]))
+        labels = np.asarray([example[self.content.label] for example in ends])
+        if not self._are_classes(labels):
+            rule = f"a split whose labels are in [0, {self.content.classes})"
+            raise ValueError(f"task.{field} must be {rule}, got {split!r} with {labels.tolist()}")
+
+    def _are_classes(self, labels: Int[np.ndarray, " examples"]) -> bool:
+        return bool(((labels >= 0) & (labels < self.content.classes)).all())
 
     def _image(self, stored: Any) -> UInt8[np.ndarray, "side side channels"]:
         from PIL import Image, UnidentifiedImageError

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lrstudy.tasks.tfds.catalogue import Located, how_to_prepare
 
 _DECLARATIONS = ("dataset_info.json", "features.json", "metadata.json")
 FORMAT = "array_record"
+_END_BYTES = 2**18
 
 
 def check_format(located: Located) -> None:
@@ -80,13 +82,36 @@ def mean_bytes(located: Located, split: str) -> float:
     return sizes / max(1, sum(each.examples_in_shard for each in instructions))
 
 
-def identity(located: Located) -> str:
-    """sha256 of what a prepared data set declares: its features, splits, shards and their sizes."""
+def identity(located: Located, splits: Collection[str]) -> str:
+    """sha256 of what identifies the data of some splits of a prepared data set.
+
+    It is of what the data set declares (features, splits, files and their sizes) and of both ends of every file: all of
+    a large one would take longer to read than to plan with, and two builds of a builder that was changed in between may
+    declare the same.
+    """
     digest = hashlib.sha256()
     for name in _DECLARATIONS:
         path = located.folder / name
         if path.is_file():
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    files = {str(each.filename) for split in splits for each in located.builder.info.splits[split].file_instructions}
+    for name in sorted(files):
+        status = Path(name).stat()
+        digest.update(
+            f"{Path(name).name} {status.st_size} {_ends(name, status.st_size, status.st_mtime_ns)}\0".encode()
+        )
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=65536)
+def _ends(path: str, size: int, changed: int) -> str:
+    """sha256 of both ends of a file of this size and time of change."""
+    del changed
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(_END_BYTES, size - _END_BYTES))
+        digest.update(file.read())
     return digest.hexdigest()
 
 

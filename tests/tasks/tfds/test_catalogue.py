@@ -78,6 +78,8 @@ def test_a_plan_knows_a_set_of_the_catalogue_that_is_not_prepared_and_a_run_says
         ("", r"task.name must be name\[/config\]\[:version\], as TFDS spells data sets, got ''"),
         ("mnistt", r"task.name must be a data set of the TFDS catalogue or of '.*', got 'mnistt'; nearest: mnist, .*"),
         ("made_textz", r"task.name must be a data set of .*, got 'made_textz'; nearest: made_texts"),
+        ("made_texts:2.0.0", r"task.name must be .*, got 'made_texts:2.0.0'; prepared: made_texts/1.0.0"),
+        ("mnist/3.0.1", r"task.name must be mnist without a config, and a version after a colon, got 'mnist/3.0.1'"),
         ("c4/eng", r"task.name must name one of the \d+ configs of c4, got 'c4/eng'; nearest: en"),
         ("mnist:1.2.3", r"task.name must be a data set that TFDS can build, got 'mnist:1.2.3': .*only: 3.0.1.*"),
         ("no set", r"task.name must be name\[/config\]\[:version\], as TFDS spells data sets, got 'no set'"),
@@ -146,8 +148,8 @@ def test_without_the_package_the_task_says_so_and_nothing_else_needs_it(tmp_path
     code = """
 import sys
 sys.modules["array_record"] = sys.modules["tensorflow_datasets"] = sys.modules["sentencepiece"] = None
-from lrstudy.tasks import Digits, TensorflowDataset
-Digits().load()
+from lrstudy.tasks import TensorflowDataset, Text
+Text(path=sys.argv[1], context=5).load()
 import importlib.util
 importlib.util.find_spec = lambda name: None
 try:
@@ -155,7 +157,7 @@ try:
 except ValueError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, __file__], capture_output=True, text=True, check=True)
     rule = "task must be another than tfds where tensorflow-datasets is not installed"
     assert done.stdout == f"{rule}: pip install tensorflow-datasets\n"
 

@@ -124,3 +124,16 @@ def test_long_texts_are_read_a_few_at_a_time(tmp_path, cache, monkeypatch):
     assert sum(seen) == 60
     # Files have some bytes beside the records.
     assert 3 <= max(seen) <= 5
+
+
+@pytest.mark.parametrize("given", ["memory", "stream"])
+def test_texts_that_are_not_those_that_were_counted_are_noticed(tmp_path, cache, monkeypatch, given):
+    text_set(tmp_path, count=200)
+    asked = task(tmp_path, input=given)
+    asked.facts()
+    plain = tokens.ByteTokens.encode
+    monkeypatch.setattr(tokens.ByteTokens, "encode", lambda self, texts: plain(self, [text + b"." for text in texts]))
+    with pytest.raises(
+        OSError, match=r"^texts have other tokens than were counted; remove '.*\.counts', and count them "
+    ):
+        asked.load() if given == "memory" else asked.reader()(0, 0)

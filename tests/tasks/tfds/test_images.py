@@ -57,7 +57,7 @@ def test_jpegs_of_any_size_and_colour_are_brought_to_one(tmp_path):
     made = [np.full((*size, 3), rng.integers(0, 256, 3), np.uint8) for size in sizes]
     made[7] = np.full((30, 20, 1), 90, np.uint8)  # a grey one among coloured ones
     encoded_set(tmp_path, made, np.arange(20) % 4, "JPEG")
-    with pytest.raises(ValueError, match=r"^task\.side must be at least 1 where images are not all square and of one "):
+    with pytest.raises(ValueError, match=r"^task\.side must be in \[4, 4096\] where images are not all square "):
         task(tmp_path).facts()
     asked = task(tmp_path, side=16, split="train", validation_split="train", validation_examples=20)
     data = asked.load()
@@ -118,12 +118,12 @@ def test_loss_and_evaluation_equal_plain_numpy_for_every_model(tmp_path, model):
     def logits(images):
         pixels = np.float32(images) / np.float32(255)
         inputs = pixels.reshape(len(pixels), -1) if model == "mlp" else pixels
-        return np.asarray(asked.model.apply({"params": params}, jnp.asarray(inputs)))
+        return np.asarray(jax.jit(asked.model.apply)({"params": params}, jnp.asarray(inputs)))
 
-    batch = asked.batch(data, jnp.int32(1), jnp.int32(2))
+    batch = jax.jit(asked.batch)(data, jnp.int32(1), jnp.int32(2))
     expected = cross_entropies(logits(np.asarray(batch[0])), batch[1]).mean()
     # Float32 keeps 6e-8 of every term.
-    assert float(asked.loss(params, batch)[0]) == pytest.approx(expected, rel=3e-6)
+    assert float(jax.jit(asked.loss)(params, batch)[0]) == pytest.approx(expected, rel=3e-6)
     found = jax.jit(asked.evaluate)(params, data)
     held_out = logits(data["validation"][0])
     losses = cross_entropies(held_out, data["validation"][1])
@@ -142,10 +142,11 @@ def test_training_learns_what_the_images_show(tmp_path):
         gradient = jax.grad(lambda p: asked.loss(p, batch)[0])(params)
         return jax.tree.map(lambda p, g: p - 0.3 * g, params, gradient)
 
-    first = float(asked.evaluate(params, data)["validation_loss"])
+    evaluate = jax.jit(asked.evaluate)
+    first = float(evaluate(params, data)["validation_loss"])
     for step in range(150):
         params = descend(params, jnp.int32(step))
-    assert float(asked.evaluate(params, data)["validation_loss"]) < 0.6 * first
+    assert float(evaluate(params, data)["validation_loss"]) < 0.6 * first
 
 
 def test_evaluation_holds_one_batch_in_memory(tmp_path):
@@ -161,13 +162,24 @@ def test_evaluation_holds_one_batch_in_memory(tmp_path):
     assert temporary_bytes(256) - temporary_bytes(32) <= 224 * (2 * 16 * 16 * 3 + 32)
 
 
-def test_labels_outside_of_the_classes_are_refused(tmp_path):
-    examples = [{"image": image, "label": -1} for image in images(20)[0]]
-    prepare(tmp_path, "made_images", image_features((6, 6, 3)), {"train": examples})
+@pytest.mark.parametrize("field", ["split", "validation_split"])
+def test_a_split_without_labels_is_refused(tmp_path, field):
+    made = images(20)[0]
+    splits = {
+        name: [{"image": image, "label": label} for image in made] for name, label in (("train", 0), ("test", -1))
+    }
+    prepare(tmp_path, "made_images", image_features((6, 6, 3)), splits)
     with pytest.raises(
-        ValueError, match=r"^task\.split must be a split whose labels are all in \[0, 4\), .* label -1$"
+        ValueError, match=rf"^task\.{field} must be a split whose labels are in \[0, 4\), got 'test' with "
     ):
-        task(tmp_path).load()
+        task(tmp_path, **{field: "test"}).facts()
+
+
+def test_a_label_that_is_none_is_an_error_of_its_feature(tmp_path):
+    examples = [{"image": image, "label": -1 if i == 7 else 1} for i, image in enumerate(images(20)[0])]
+    prepare(tmp_path, "made_images", image_features((6, 6, 3)), {"train": examples})
+    with pytest.raises(OSError, match=r"^labels of the feature 'label' must be in \[0, 4\), got \[-1, 1\]$"):
+        task(tmp_path, validation_split="train").load()
 
 
 def test_an_image_that_is_none_is_an_error_of_its_feature(tmp_path):

@@ -106,3 +106,14 @@ def test_another_content_is_another_identity(tmp_path):
     shutil.rmtree(tmp_path / "made_texts")
     text_set(tmp_path)
     assert task(tmp_path).facts() == first
+
+
+def test_the_same_declaration_of_other_texts_is_another_identity(tmp_path):
+    made = texts(40, longest=20)
+    facts = []
+    for order in (1, -1):
+        shutil.rmtree(tmp_path / "made_texts", ignore_errors=True)
+        prepare(tmp_path, "made_texts", {"text": tfds.features.Text()}, {"train": [{"text": t} for t in made[::order]]})
+        facts.append(((tmp_path / "made_texts/1.0.0/dataset_info.json").read_bytes(), task(tmp_path).facts()["sha256"]))
+    assert facts[0][0] == facts[1][0]
+    assert facts[0][1] != facts[1][1]
