@@ -26,6 +26,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 docs: $(VENV)/installed-dev
@@ -38,6 +39,7 @@ benchmarks: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.step_parts
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.reading
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -43,10 +43,10 @@ def start(workdir, *flags, begin=("-m", "experiments.sweep")):
     return subprocess.Popen(line, cwd=ROOT, text=True, **pipes)
 
 
-def together(workdir, *flags):
+def together(workdir, *flags, begin=("-m", "experiments.sweep")):
     place = [f"--coordinator=localhost:{free_port()}", "--num_processes=2", f"--heartbeat_seconds={HEARTBEAT}"]
     own = [*place, "--host_devices=2", *flags]
-    return [start(workdir, *own, f"--process_id={k}") for k in range(2)]
+    return [start(workdir, *own, f"--process_id={k}", begin=begin) for k in range(2)]
 
 
 def ended(processes):
