@@ -119,3 +119,10 @@ def test_what_an_epoch_cannot_hold_is_refused():
         check_items(4, 5, "which there are")
     with pytest.raises(ValueError, match=r"^task\.split must be a slice, .* of at most 4294967295 items, "):
         check_items(MAX_ITEMS + 1, 5, "which there are")
+
+
+def test_orders_stay_what_they_were():
+    """A run that was saved goes on with the batches of its own order, whichever version of this package trains it."""
+    assert epoch_items_on_host(0, 0, 1000, 4).tolist() == [43, 852, 359, 430]
+    assert epoch_items_on_host(7, 12_345, 1000, 4).tolist() == [109, 81, 726, 348]
+    assert epoch_items_on_host(2**31 - 1, 99, MAX_ITEMS, 3).tolist() == [2869931069, 2782899386, 3986025082]
