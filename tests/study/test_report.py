@@ -1,4 +1,6 @@
+import base64
 import dataclasses
+import hashlib
 import html.parser
 import json
 import re
@@ -7,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lrstudy.study import report, views
+from lrstudy.study import views
 from lrstudy.study.choices import choice
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
 from lrstudy.study.records import load
+from lrstudy.study.report import tables
+from lrstudy.study.report.runs import ordered, runs_body
 from tests.study.studies import BASE, concluded, launch, parts
 
 
@@ -22,7 +26,7 @@ def finished(tmp_path_factory):
 
 
 class Page(html.parser.HTMLParser):
-    VOID = frozenset({"meta", "path", "use", "line", "br"})
+    VOID = frozenset({"meta", "path", "use", "line", "br", "link", "input"})
 
     def __init__(self):
         super().__init__()
@@ -61,16 +65,27 @@ def test_the_page_stands_alone(finished):
     _, page, _ = finished
     parsed = read(page)
     assert not parsed.open
-    assert "script" not in parsed.tags
-    assert all(reference.startswith("#") for reference in parsed.references)
+    assert not {"iframe", "object", "embed", "base", "form"} & parsed.tags
+    assert all(reference.startswith(("#", "data:")) for reference in parsed.references)
     for name in re.findall(r"url\((.*?)\)", page):
         assert name.startswith("#")
+
+
+def test_the_policy_runs_the_page_s_own_script_and_no_other(finished):
+    _, page, _ = finished
+    [policy] = re.findall(r'Content-Security-Policy" content="(.*?)"', page)
+    [script] = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["default-src"] == "'none'"
+    assert "http" not in policy
 
 
 def test_ids_are_unique_and_every_reference_has_one(finished):
     parsed = read(finished[1])
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert {reference[1:] for reference in parsed.references} <= set(parsed.ids)
+    assert {own[1:] for own in parsed.references if own.startswith("#")} <= set(parsed.ids)
 
 
 def test_what_a_user_named_is_shown_as_text(finished):
@@ -155,9 +170,10 @@ def test_plan_and_claims_are_plain_json(finished):
 
 
 def test_of_very_many_runs_the_page_shows_the_first(finished, monkeypatch):
-    monkeypatch.setattr(report, "MOST_RUNS", 4)
+    monkeypatch.setattr(tables, "MOST_ROWS", 4)
     runs = load(finished[0].workdir)
-    page = report._runs(runs)
+    page = runs_body(runs)
     assert "12 runs: 12 ok" in page
-    assert "The first 4 of them; runs.parquet holds them all." in page
-    assert [run_id in page for run_id in runs.runs["run_id"]] == [True] * 4 + [False] * 8
+    assert "The table has the first 4; <code>runs.parquet</code> has them all." in page
+    shown = ordered(runs)[0]["run_id"]
+    assert [run_id in page for run_id in shown] == [True] * 4 + [False] * 8
