@@ -99,7 +99,7 @@ def drawn(claims: Sequence[Entry]) -> str:
     if not known:
         return ""
     threshold = claims[0]["threshold"]
-    bounded = [end for claim in known for end in _ends(claim) if math.isfinite(end)]
+    bounded = [end for claim in known for end in ends_of(claim) if math.isfinite(end)]
     numbers = [threshold, *(claim["measured"] for claim in known), *bounded]
     low, high = min(numbers), max(numbers)
     # Two numbers that are equal still need an axis of some width.
@@ -125,7 +125,7 @@ def drawn(claims: Sequence[Entry]) -> str:
     )
 
 
-def _ends(claim: Entry) -> tuple[float, ...]:
+def ends_of(claim: Entry) -> tuple[float, ...]:
     """The ends of an interval, infinite where they are not bounded; none where there is no interval."""
     ends = [claim[end] for end in ("ci_low", "ci_high")]
     if None in ends:
@@ -137,6 +137,6 @@ def _ends(claim: Entry) -> tuple[float, ...]:
 def _drawn_row(claim: Entry, place: Any, y: float) -> str:
     if claim["measured"] is None:
         return ""
-    ends = [place(end) for end in _ends(claim)]
+    ends = [place(end) for end in ends_of(claim)]
     bar = f'<path class="bar" d="M{ends[0]:.1f} {y}H{ends[1]:.1f}"/>' if ends else ""
     return f'{bar}<circle cx="{place(claim["measured"]):.1f}" cy="{y}" r="3.5"/>'

@@ -16,17 +16,17 @@ def command_body(header: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     facts = listed([("preset", header["preset"]), ("versions", versions), ("devices", ", ".join(header["devices"]))])
     note = "Run with the same versions it trains the same runs; in the same folder it has nothing left to do."
-    return f'<div class="command">{_preformatted(header["command"], "Command")}</div><p>{note}</p>{facts}'
+    return f'<div class="command">{preformatted(header["command"], "Command")}</div><p>{note}</p>{facts}'
 
 
 def configuration_body(header: Mapping[str, Any]) -> str:
     """What all runs of a part share, as it was written into ``config.json``."""
     note = "<p>What all runs of a part share; what they differ in is in the table of runs.</p>"
-    config = _preformatted(json.dumps(header["config"], indent=1), "Configuration")
+    config = preformatted(json.dumps(header["config"], indent=1), "Configuration")
     return f"{note}<details><summary>configuration</summary>{config}</details>"
 
 
-def _preformatted(content: str, label: str) -> str:
+def preformatted(content: str, label: str) -> str:
     """Lines as they are, which the keyboard can scroll."""
     return f'<pre tabindex="0" role="region" aria-label="{label}">{text(content)}</pre>'
 

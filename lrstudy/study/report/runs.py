@@ -1,7 +1,7 @@
 """The runs of a study: what was asked for, what became of it, and a table of all that a reader can sort and filter."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lrstudy import tasks
@@ -69,7 +69,7 @@ def runs_body(records: Records) -> str:
     left = f" The table has the first {rows:,}; <code>runs.parquet</code> has them all." if rows < len(frame) else ""
     note = f"<p>{counted(len(frame), 'run')}: {text(outcomes(records))}.{left}{_trunks(records)}</p>"
     own = table(frame, caption, "runs-table", extra=extra, classes=classes, marked=marked)
-    return note + filters(frame.head(rows), bool(extra)) + own
+    return note + filters("runs-table", [name for name in ("outcome", "parts") if name in frame], bool(extra)) + own
 
 
 def _trunks(records: Records) -> str:
@@ -82,28 +82,24 @@ def outcome_markup(outcome: str) -> str:
     return f"{SIGNS.get(outcome, '?')} {text(outcome)}"
 
 
-def filters(frame: "pd.DataFrame", extra: bool) -> str:
-    """What filters a table of runs; the page's script shows it, for without one it would do nothing.
+def filters(identity: str, columns: Sequence[str], extra: bool) -> str:
+    """What filters a table; the page's script shows it, for without one it would do nothing.
 
     Args:
-        frame: the rows of the table, with their ``outcome`` and, of several parts, their ``parts``.
+        identity: of the table.
+        columns: those of which a reader chooses one value.
         extra: whether there are columns that are hidden at first.
     """
     choices = "".join(
-        _choice(name, column, f"all {name}")
-        for name, column in (("outcomes", "outcome"), ("parts", "parts"))
-        if column in frame
+        f'<label>{column} <select data-column="{column}"><option value="">all</option></select></label>'
+        for column in columns
     )
-    all_columns = '<label class="check"><input type="checkbox" id="runs-columns"> every column</label>' if extra else ""
+    every = '<label class="check"><input type="checkbox"> every column</label>' if extra else ""
     return (
-        '<div class="filters" role="search" aria-label="Filter the runs" data-table="runs-table" hidden>'
-        '<label>words in a row <input type="search" id="runs-words" autocomplete="off" spellcheck="false"></label>'
-        f'{choices}{all_columns}<output aria-live="polite" for="runs-words"></output></div>'
+        f'<div class="filters" role="search" aria-label="Filter the runs" data-table="{identity}" hidden>'
+        '<label>words in a row <input type="search" autocomplete="off" spellcheck="false"></label>'
+        f'{choices}{every}<output aria-live="polite"></output></div>'
     )
-
-
-def _choice(name: str, column: str, everything: str) -> str:
-    return f'<label>{name} <select data-column="{column}"><option value="">{everything}</option></select></label>'
 
 
 def ordered(records: Records) -> "tuple[pd.DataFrame, list[str]]":
