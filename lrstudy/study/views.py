@@ -148,7 +148,8 @@ def sweep_figure(records: Records) -> "Figure":
     shown = sorted(lines, key=lambda label: (not np.isfinite(best[label]), best[label]))[:_MOST_SERIES]
     lines = {label: losses for label, losses in lines.items() if label in shown}
     stopped = {label for label in lines if _any_stopped(parts[label])}
-    return loss_against_rate(lines, f"final {' or '.join(metrics)}", along, stopped)
+    name = "peak learning rate" if along == RATE else along
+    return loss_against_rate(lines, f"final {' or '.join(metrics)}", name, stopped)
 
 
 def curves_figure(records: Records) -> "Figure":

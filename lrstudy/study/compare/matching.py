@@ -51,7 +51,7 @@ def match_parts(first: Records, second: Records) -> list[Matching]:
 
 def _match(part: str, first: Records, second: Records) -> Matching:
     frames = (_comparable(first), _comparable(second))
-    told_apart = dict.fromkeys(("seed", *_settings(first), *_settings(second)))
+    told_apart = dict.fromkeys((*_settings(first), *_settings(second), "seed"))
     # A setting that has no value in common was changed from one study to the other: it tells no two runs apart.
     keys = [name for name in told_apart if _shared(*(_cells(frame, name) for frame in frames))]
     places = [_unique(list(zip(*(_cells(frame, name) for name in keys), strict=True))) for frame in frames]
@@ -61,7 +61,7 @@ def _match(part: str, first: Records, second: Records) -> Matching:
     )
     return Matching(
         part,
-        [name for name in (*keys[1:], *keys[:1]) if len({*_cells(own, name)}) > 1],
+        [name for name in keys if len({*_cells(own, name)}) > 1],
         own.reset_index(drop=True),
         other.reset_index(drop=True),
         (len(first.runs), len(second.runs)),
