@@ -23,7 +23,7 @@ def browser():
         path = executable(driver)
         if path is None:
             pytest.skip("no Chromium is installed")
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+        flags = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         with driver.chromium.launch(executable_path=path, args=flags) as own:
             yield own
 

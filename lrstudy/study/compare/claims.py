@@ -18,9 +18,9 @@ def claims_body(first: Study, second: Study) -> str:
     if not pairs:
         return ""
     changed = sum(one is not None and other is not None and one["holds"] != other["holds"] for one, other in pairs)
-    names = ("claim", "statement", "what changed", "first", "second", "both intervals")
+    names = ("claim", "statement", "what changed", "first", "second")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    caption = "Every claim in both studies; of the intervals the upper one is the first's"
+    caption = "Every claim in both studies; of the intervals that are drawn the upper one is the first's"
     return f"<p>{changed} of {len(pairs)} verdicts changed.</p>" + boxed(
         f'<table class="sortable" id="claims-table"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>\n'
         f"{''.join(_row(*pair) for pair in pairs)}</tbody></table>",
@@ -44,8 +44,8 @@ def _row(one: Entry | None, other: Entry | None) -> str:
     known = [claim for claim in (one, other) if claim is not None]
     return (
         f'<tr><th scope="row">{text(known[0]["id"])}</th><td class="statement">{text(known[0]["statement"])}</td>'
-        f"<td>{text('; '.join(changes(one, other)))}</td>"
-        f"<td>{_side(one)}</td><td>{_side(other)}</td><td>{drawn(known)}</td></tr>"
+        f"<td>{text('; '.join(changes(one, other)))}{drawn(known)}</td>"
+        f"<td>{_side(one)}</td><td>{_side(other)}</td></tr>"
     )
 
 

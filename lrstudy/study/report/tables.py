@@ -75,9 +75,10 @@ def _head(name: str, numeric: bool, extra: bool) -> str:
 
 
 def _cells(cells: Iterable[str], numeric: bool, first: bool) -> list[str]:
+    looks = ' class="n"' if numeric else ""
     if first:
-        return [f'<th scope="row">{cell}</th>' for cell in cells]
-    start = '<td class="n">' if numeric else "<td>"
+        return [f'<th scope="row"{looks}>{cell}</th>' for cell in cells]
+    start = f"<td{looks}>"
     return [f"{start}{cell}</td>" if cell else "<td></td>" for cell in cells]
 
 
