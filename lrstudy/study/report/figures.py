@@ -9,6 +9,8 @@ from lrstudy.study.records import UNREADABLE, Records
 from lrstudy.study.report.markup import text
 from lrstudy.study.workdir import Workdir
 
+_PATH = re.compile(r'(?<= d=")[^"]+')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 _CAPTION = re.compile(r"<title>(?P<caption>.*?)</title>", re.DOTALL)
 
 
@@ -40,6 +42,8 @@ def inline(path: Path, name: str, caption: str | None = None) -> str:
     # A title would float over the drawing as a hint; the caption below says the same.
     own = _CAPTION.sub("", svg[svg.index("<svg") :], count=1)
     own = re.sub(r"<metadata>.*?</metadata>", "", own, count=1, flags=re.DOTALL)
+    # A hundredth of a point is less than anyone sees; six decimals are half of the page.
+    own = _PATH.sub(lambda path: _DECIMALS.sub(r"\1", path[0]).replace("\n", ""), own)
     # Ids are unique in one file only; two figures on one page would share their clip paths.
     for attribute in ('id="', "url(#", 'xlink:href="#'):
         own = own.replace(attribute, f"{attribute}{name}-")
