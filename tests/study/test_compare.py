@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 from absl import flags
@@ -6,7 +8,7 @@ from lrstudy.study import main
 from lrstudy.study.compare import compare, compare_command
 from lrstudy.study.compare.claims import changes
 from lrstudy.study.compare.matching import match_parts
-from lrstudy.study.errors import ConfigError
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.records import Records, runs_frame
 from tests.browser.folders import make
 
@@ -162,6 +164,13 @@ def test_a_folder_without_a_study_is_refused(folder, tmp_path):
         with pytest.raises(ConfigError, match="compare must be"):
             compare(wrong, folder, tmp_path)
     assert not (tmp_path / "compare.html").exists()
+
+
+def test_a_damaged_header_is_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").write_text('{"experiment": "test"}')
+    with pytest.raises(StudyError, match=r"config\.json is damaged: it lacks 'command'"):
+        compare(folder, tmp_path / "copy", tmp_path)
 
 
 def test_a_page_cannot_be_written_into_a_file(folder, tmp_path):

@@ -144,7 +144,13 @@ def test_runs_that_others_start_from_come_last_and_have_a_name():
 
 def test_values_of_a_setting_are_listed_in_order_and_many_by_their_ends():
     assert values_text(pd.Series([3.0, 1.0, 3.0, 2.0])) == "1, 2, 3"
-    assert values_text(pd.Series([None, "b"])) == "none, b"
+    assert values_text(pd.Series([None, "b"])) == "b, none"
+    assert values_text(pd.Series([2.0, np.nan, 1.0])) == "1, 2, none"
+    arrays = [np.asarray(own) for own in ([3, 1], [1, 2], [3, 1])]
+    assert values_text(pd.Series(arrays)) == "[1, 2], [3, 1]"
+    assert values_text(pd.Series([arrays[0], None, arrays[1]])) == "[1, 2], [3, 1], none"
+    assert values_text(pd.Series([arrays[0], "one", arrays[1]])) == "[3, 1], one, [1, 2]"
+    assert values_text(pd.Series([*range(100), None])) == "0, 1, 2, … 99 (100 values), none"
     assert values_text(pd.Series(range(100))) == "0, 1, 2, … 99 (100 values)"
 
 

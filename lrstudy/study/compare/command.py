@@ -102,7 +102,7 @@ def _summary(first: Study, second: Study, matchings: Sequence[Matching]) -> str:
         for name in own
         if name not in other
     ]
-    if alone:
+    if alone and any(name in parts[1] for name in parts[0]):
         rows.append(("parts of one study alone", ", ".join(alone)))
     return listed(rows if first.claims or second.claims else rows[1:])
 

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrstudy.study.errors import ConfigError
+from lrstudy.study.errors import ConfigError, StudyError
 from lrstudy.study.records import Records, load
 from lrstudy.study.workdir import Workdir, read_json
+
+_NEEDED = {"experiment", "preset", "command", "versions", "devices"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,5 +49,8 @@ def read_study(root: Path) -> Study:
     header = read_json(workdir.config) if root.is_dir() else None
     if header is None or not workdir.plan.is_file() or not workdir.runs.is_file():
         raise ConfigError(f"compare must be two folders with finished studies, got '{root}'")
+    lacking = _NEEDED - header.keys()
+    if lacking:
+        raise StudyError(f"{workdir.config} is damaged: it lacks {sorted(lacking)[0]!r}")
     claims = read_json(workdir.claims) or {"claims": []}
     return Study(workdir, header, load(workdir), claims["claims"])

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lrstudy import tasks
 from lrstudy.study import views
 from lrstudy.study.records import TRUNK, Records, numbered
@@ -49,13 +51,15 @@ def varied_values(records: Records) -> Iterator[tuple[str, str]]:
 def values_text(column: "pd.Series") -> str:
     """The different values of a column, in order; the ends alone of many numbers."""
     distinct = column.iloc[sorted(dict(zip(numbered(column)[::-1], range(len(column))[::-1], strict=True)).values())]
-    values = distinct.tolist()
-    with contextlib.suppress(TypeError):  # what is missing, or lists beside single values
+    values = [tuple(value.tolist()) if isinstance(value, np.ndarray) else value for value in distinct.dropna()]
+    with contextlib.suppress(TypeError):  # lists beside single values
         values = sorted(values)
-    shown = [plain(value) or "none" for value in values]
+    shown = [f"[{plain(value)}]" if isinstance(value, tuple) else plain(value) or "empty" for value in values]
+    missing = ["none"] * bool(distinct.isna().any())
     if len(shown) <= _MOST_VALUES:
-        return ", ".join(shown)
-    return f"{', '.join(shown[:3])}, … {shown[-1]} ({counted(len(shown), 'value')})"
+        return ", ".join([*shown, *missing])
+    ends = f"{', '.join(shown[:3])}, … {shown[-1]} ({counted(len(shown), 'value')})"
+    return ", ".join([ends, *missing])
 
 
 def runs_body(records: Records) -> str:
