@@ -7,7 +7,8 @@ from tests.browser.folders import IMAGE, SCRIPT
 RUNS = "#runs-table tbody tr"
 COLUMN = """([rows, name]) => {
   const shown = [...document.querySelectorAll(rows)].filter((row) => row.checkVisibility());
-  const headers = [...document.querySelector(rows).closest("table").tHead.rows[0].cells];
+  const head = document.querySelector(rows).closest("table").tHead;
+  const headers = [...head.rows[0].cells].filter((header) => !header.hidden);
   const place = headers.findIndex((header) => header.textContent === name);
   return shown.map((row) => row.cells[place].textContent);
 }"""
@@ -122,6 +123,14 @@ def test_columns_wanted_last_are_shown_on_request(opened, report):
     assert not loss.is_visible()
     page.get_by_label("every column").check()
     assert loss.is_visible()
+    header(page, "loss").get_by_role("button").click()
+    sorted_by_it = column(page, "run_id")
+    assert column(page, "loss") == column(page, "validation_loss")
+    page.get_by_label("every column").uncheck()
+    assert not loss.is_visible()
+    assert column(page, "run_id") == sorted_by_it
+    header(page, "validation_loss").get_by_role("button").click()
+    assert column(page, "run_id") == sorted_by_it
 
 
 def test_runs_that_did_not_end_are_marked_in_words(opened, report):

@@ -38,7 +38,7 @@ def inline(path: Path, name: str, caption: str | None = None) -> str:
         shown = found["caption"] if found else text(path.stem)
     else:
         shown = text(caption)
-    label, name = shown.replace('"', "&quot;"), text(name)
+    words, label, name = text(name.replace("_", " ")), shown.replace('"', "&quot;"), text(name)
     # A title would float over the drawing as a hint; the caption below says the same.
     own = _CAPTION.sub("", svg[svg.index("<svg") :], count=1)
     own = re.sub(r"<metadata>.*?</metadata>", "", own, count=1, flags=re.DOTALL)
@@ -48,5 +48,5 @@ def inline(path: Path, name: str, caption: str | None = None) -> str:
     for attribute in ('id="', "url(#", 'xlink:href="#'):
         own = own.replace(attribute, f"{attribute}{name}-")
     own = own.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    drawing = f'<div class="canvas" tabindex="0">{own}</div>'
+    drawing = f'<div class="canvas" role="group" aria-label="{words}" tabindex="0">{own}</div>'
     return f'<figure id="figure-{name}">{drawing}<figcaption>{shown}</figcaption></figure>'

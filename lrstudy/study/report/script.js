@@ -2,6 +2,8 @@
 // Sorts and filters the tables of the page, and copies its command. Without it everything is there to be read.
 (() => {
   const textOf = new Intl.Collator(undefined, { numeric: true });
+  /** Row to all of its cells: those of hidden columns are taken out of the page, or thousands of rows sort slowly. */
+  const allCells = new WeakMap();
 
   /** What a cell is sorted by; null for one that has nothing, or no number where there are numbers. */
   function keyOf(cell, isNumber) {
@@ -20,7 +22,10 @@
   function sort(table, header, descending) {
     const isNumber = header.dataset.kind === "number";
     const body = table.tBodies[0];
-    const rows = Array.from(body.rows, (row) => [keyOf(row.cells[header.cellIndex], isNumber), row]);
+    const rows = Array.from(body.rows, (row) => {
+      const cells = allCells.get(row) || row.cells;
+      return [keyOf(cells[header.cellIndex], isNumber), row];
+    });
     const known = rows.filter(([key]) => key !== null);
     const missing = rows.filter(([key]) => key === null);
     known.sort(([one], [other]) => (descending ? compared(other, one, isNumber) : compared(one, other, isNumber)));
@@ -60,6 +65,7 @@
     const names = headers.map((header) => header.textContent.trim());
     const rows = Array.from(table.tBodies[0].rows, (row) => {
       const cells = Array.from(row.cells, (cell) => cell.textContent);
+      allCells.set(row, Array.from(row.cells));
       return { row, cells, text: cells.join("\n").toLowerCase() };
     });
     const words = bar.querySelector("input[type=search]");
@@ -68,17 +74,16 @@
       return { select, column: names.indexOf(select.dataset.column) };
     });
     for (const { select, column } of choices) fill(select, rows.map((own) => own.cells[column]));
-    const hiding = new CSSStyleSheet();
-    document.adoptedStyleSheets = [...document.adoptedStyleSheets, hiding];
 
     /** Hides columns that are wanted last, and those in which no row that is shown has anything. */
     function hideColumns(shown) {
-      const hidden = headers.flatMap((header, place) => {
+      const hidden = headers.map((header, place) => {
         const last = everything && !everything.checked && header.classList.contains("extra");
-        return last || (shown.length && !shown.some((own) => own.cells[place])) ? [place + 1] : [];
+        return Boolean(last || (shown.length && !shown.some((own) => own.cells[place])));
       });
-      const rules = hidden.map((place) => `#${table.id} tr > :nth-child(${place})`);
-      hiding.replaceSync(rules.length ? `${rules.join(",")}{display:none}` : "");
+      if (headers.every((header, place) => header.hidden === hidden[place])) return;
+      headers.forEach((header, place) => (header.hidden = hidden[place]));
+      for (const { row } of rows) row.replaceChildren(...allCells.get(row).filter((_, place) => !hidden[place]));
     }
 
     function apply() {
