@@ -12,6 +12,7 @@ _LOSS_UNITS = {
     "noisy_digits": "nats",
     "repeated_text": "nats/byte",
     "text": "nats/byte",
+    "tfds": "nats",
 }
 _CROSS_ENTROPIES = ("loss", "excess")
 
