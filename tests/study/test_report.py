@@ -173,6 +173,12 @@ def test_a_number_that_is_none_is_an_empty_cell_and_a_name_stays_text():
     assert '<th scope="row"></th><td class="n">inf</td>' in body
 
 
+def test_two_columns_of_one_name_and_a_table_without_rows_are_tables_too():
+    twice = pd.DataFrame([[1.0, "a"]], columns=["x", "x"])
+    assert '<th scope="row" class="n">1</th><td>a</td>' in table(twice, "twice", "twice")
+    assert "<tbody>\n</tbody>" in table(pd.DataFrame({"x": []}), "none", "none")
+
+
 def test_a_branch_costs_what_was_trained_after_its_start():
     group = {"runs": ["a", "b"], "branches": [["t", 48], ["t", 48]], "outcomes": [{"updates": 60}, {"updates": 4}]}
     cost = _cost("g", {**group, "cost": {"seconds": 2.0}})

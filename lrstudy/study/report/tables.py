@@ -44,11 +44,13 @@ def table(
     rows = shown_rows(frame)
     left = f" The first {counted(rows, 'row')} of {len(frame):,}." if rows < len(frame) else ""
     shown = frame.head(rows)
-    numeric = [_is_number(shown[name]) for name in shown.columns]
+    # By place, for two columns may have one name.
+    values = [shown.iloc[:, place] for place in range(len(shown.columns))]
+    numeric = list(map(_is_number, values))
     head = "".join(_head(str(name), own, name in extra) for name, own in zip(shown.columns, numeric, strict=True))
     columns = [
-        _cells((marked or {}).get(str(name)) or map(text, shown[name].tolist()), own, first=place == 0)
-        for place, (name, own) in enumerate(zip(shown.columns, numeric, strict=True))
+        _cells((marked or {}).get(str(own.name)) or map(text, own.tolist()), number, first=place == 0)
+        for place, (own, number) in enumerate(zip(values, numeric, strict=True))
     ]
     starts = (f'<tr class="{text(own)}">' if own else "<tr>" for own in classes or [""] * rows)
     body = "".join(
