@@ -39,6 +39,7 @@ def define_common_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "the study's folder", **module)
     flags.DEFINE_bool("dry_run", False, "print what would be trained and what it costs, and train nothing", **module)
     flags.DEFINE_string("shard", "1/1", "k/n: train the k-th of n shares of the study", **module)
+    flags.DEFINE_list("compare", None, "DIR1,DIR2: write compare.html, two studies side by side, and no more", **module)
     flags.DEFINE_bool("report_only", False, "rebuild claims, figures and report from the folder", **module)
     policies = ["keep", "new", "from_here"]
     flags.DEFINE_enum(
@@ -118,6 +119,10 @@ def _study(experiment: Experiment, command: Command) -> int:
     from lrstudy.study.derived import plan_ready, static_parts
     from lrstudy.study.workdir import Workdir
 
+    if FLAGS.compare is not None:
+        from lrstudy.study.compare import compare_command
+
+        return compare_command(FLAGS.compare, FLAGS.workdir)
     index, count = _shard(FLAGS.shard)
     check_launch_flags(FLAGS)
     if not FLAGS.workdir and not FLAGS.dry_run:

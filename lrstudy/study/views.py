@@ -11,6 +11,7 @@ from lrstudy.study.choices import KINDS
 from lrstudy.study.errors import StudyError
 from lrstudy.study.figures.curves import rate_and_metric
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
+from lrstudy.study.figures.units import in_words
 from lrstudy.study.records import Records, numbered
 
 if TYPE_CHECKING:
@@ -141,13 +142,14 @@ def sweep_figure(records: Records) -> "Figure":
     if along is None:
         raise StudyError("no number was swept")
     parts = series(records, along)
-    metrics = dict.fromkeys(objective(part).replace("_", " ") for part in parts.values())
+    metrics = dict.fromkeys(in_words(objective(part), part.runs["task"].unique()) for part in parts.values())
     lines = {label: losses_by(part, along, objective(part)) for label, part in parts.items()}
     best = {label: float(losses.mean(axis=1, skipna=False).min()) for label, losses in lines.items()}
     shown = sorted(lines, key=lambda label: (not np.isfinite(best[label]), best[label]))[:_MOST_SERIES]
     lines = {label: losses for label, losses in lines.items() if label in shown}
     stopped = {label for label in lines if _any_stopped(parts[label])}
-    return loss_against_rate(lines, f"final {' or '.join(metrics)}", along, stopped)
+    name = "peak learning rate" if along == RATE else along
+    return loss_against_rate(lines, f"final {' or '.join(metrics)}", name, stopped)
 
 
 def curves_figure(records: Records) -> "Figure":
@@ -164,7 +166,7 @@ def curves_figure(records: Records) -> "Figure":
     # Tasks that are judged by different metrics still share the loss that they train.
     metric = metrics.pop() if len(metrics) == 1 else "loss"
     curve = metric if records.metrics[metric].notna().any() else "loss"
-    return rate_and_metric(found, curve, f"{curve.replace('_', ' ')}", crop=True)
+    return rate_and_metric(found, curve, in_words(curve, records.runs["task"].unique()), crop=True)
 
 
 def _objectives(records: Records) -> "pd.Series":

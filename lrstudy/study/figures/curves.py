@@ -9,9 +9,12 @@ from lrstudy.study.figures.style import COLOURS, band, bands, panels
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
+FARTHEST_PEAKS = 10.0
+"""Peaks that lie further apart than this have a logarithmic axis; on a linear one the lower would lie on the floor."""
+_BELOW_LOWEST = 100.0  # how far a logarithmic axis reaches below the lowest peak: a decay to zero has no end there
 FIRST_SHOWN = 0.05
 """Share of the steps after which a falling loss is near enough to its end to set the axis."""
 
@@ -43,6 +46,7 @@ def rate_and_metric(
         later = curves[curves.index >= FIRST_SHOWN * curves.index.max()].to_numpy()
         highest = max([highest, *later[np.isfinite(later)]])
     top.set_ylabel("learning rate")
+    _scale_rates(top)
     top.tick_params(labelbottom=False)
     bottom.set(xlabel="step (optimizer updates)", ylabel=ylabel)
     if log:
@@ -52,3 +56,14 @@ def rate_and_metric(
         bottom.set_ylim(low - 0.03 * (highest - low), highest + 0.03 * (highest - low))
     figure.legend(loc="outside lower center", fontsize=8, ncols=3, title=bands(seeds), title_fontsize=7)
     return figure
+
+
+def _scale_rates(axis: "Axes") -> None:
+    """Makes the axis of rates logarithmic where their peaks are far apart."""
+    peaks = np.asarray(
+        [np.max(line.get_ydata(), initial=0.0, where=np.isfinite(line.get_ydata())) for line in axis.lines]
+    )
+    peaks = peaks[peaks > 0]
+    if len(peaks) and peaks.max() > FARTHEST_PEAKS * peaks.min():
+        axis.set_yscale("log", nonpositive="mask")
+        axis.set_ylim(bottom=peaks.min() / _BELOW_LOWEST)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _MOST_TICKS = 9
+_NEAREST = 0.06  # of the axis: what a label takes
 
 
 def optimum_of(losses: "pd.DataFrame") -> Optimum | None:
@@ -84,10 +85,18 @@ def loss_against_rate(
 
 
 def _tick_values(axis: "Axes", rates: list[float]) -> None:
-    """Labels the rates that were run, where they are few enough to read."""
-    if len(rates) <= _MOST_TICKS:
-        axis.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
-        axis.minorticks_off()
+    """Labels the rates that were run, where they are few enough to read; of two that are too near, the lower one."""
+    if len(rates) > _MOST_TICKS:
+        return
+    axis.set_xticks(rates)
+    places = axis.transAxes.inverted().transform(axis.transData.transform([(rate, 0.0) for rate in rates]))[:, 0]
+    labels, last = [], float("-inf")
+    for rate, place in zip(rates, places, strict=True):
+        near = place - last < _NEAREST
+        labels.append("" if near else f"{rate:.3g}")
+        last = last if near else place
+    axis.set_xticks(rates, labels)
+    axis.minorticks_off()
 
 
 def _mark_endless(axis: "Axes", losses: "pd.DataFrame", colour: str) -> None:

@@ -61,11 +61,29 @@ def bands(seeds: int) -> str:
     return f"line: mean over {seeds} seeds; band: range" if seeds > 1 else "one seed"
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Writes an SVG that is the same for the same records."""
+LARGEST = 300_000
+"""Bytes of an SVG above which its lines and areas are kept as pixels: they have thousands of points."""
+
+_RESOLUTION = 220  # pixels an inch
+
+
+def save(figure: "Figure", path: Path, title: str = "") -> None:
+    """Writes an SVG that is the same for the same records; axes and words stay sharp in a large one too.
+
+    Args:
+        figure: to write.
+        path: of the file.
+        title: what the file says of itself; empty for nothing.
+    """
     import matplotlib as mpl
 
     from lrstudy.study.workdir import replacing
 
+    metadata = {"Date": None, **({"Title": title} if title else {})}
     with mpl.rc_context(SETTINGS), replacing(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        figure.savefig(temporary, format="svg", metadata=metadata)
+        if temporary.stat().st_size > LARGEST:
+            for axes in figure.axes:
+                for artist in (*axes.lines, *axes.collections):
+                    artist.set_rasterized(True)
+            figure.savefig(temporary, format="svg", metadata=metadata, dpi=_RESOLUTION)
