@@ -21,11 +21,36 @@ class Built(NamedTuple):
     parametrization: tuple[Parametrization, Scaled] | None = None
 
 
+def fitting_models(task: Choice) -> tuple[str, ...]:
+    """Names of the models that fit a task, the default first."""
+    choices.arguments_of("task", task.name)
+    of_all = tasks.TABLE[task.name].model_names
+    # Those of a data set depend on what it holds.
+    return _models_of(task.name, _text(task)) if task.arguments and of_all else of_all
+
+
+@functools.lru_cache(maxsize=4096)
+def _models_of(name: str, arguments: str) -> tuple[str, ...]:
+    try:
+        return choices.build("task", _read(name, arguments)).model_names
+    except ConfigError:
+        # What is wrong with the task is said when it is built; a command line may be read in part yet.
+        return tasks.TABLE[name].model_names
+
+
+def _text(choice: Choice) -> str:
+    """Its arguments as JSON."""
+    return json.dumps(dict(choice.arguments), sort_keys=True)
+
+
+def _read(name: str, arguments: str) -> Choice:
+    return Choice(name, {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(arguments).items()})
+
+
 @functools.lru_cache(maxsize=4096)
 def _build(name: str, arguments: str, model: str, model_arguments: str, scaling: str) -> Built:
     """The task of these choices (as JSON); the same object every time, so that lanes share one structure."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(arguments).items()}
-    task = choices.build("task", Choice(name, given))
+    task = choices.build("task", _read(name, arguments))
     scaled_by = choices.build("parametrization", Choice(*json.loads(scaling))) if scaling else None
     if not model:
         if scaled_by is not None:
@@ -54,11 +79,10 @@ def build(task: Choice, model: Choice | None, parametrization: Choice | None) ->
         ConfigError: a choice is wrong, or does not go with the others.
     """
     name, given = (model.name, dict(model.arguments)) if model else ("", {})
-    arguments = json.dumps(dict(task.arguments), sort_keys=True)
     scaling = ""
     if parametrization is not None:
         scaling = json.dumps([parametrization.name, dict(parametrization.arguments)], sort_keys=True)
-    built = _build(task.name, arguments, name, json.dumps(given, sort_keys=True), scaling)
+    built = _build(task.name, _text(task), name, json.dumps(given, sort_keys=True), scaling)
     try:
         built.task.facts()
     except ValueError as error:

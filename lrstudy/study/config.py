@@ -18,7 +18,7 @@ from lrstudy.optimizers.directions import NotScaledError
 from lrstudy.parametrization import Parametrization, Scaled
 from lrstudy.schedules import Schedule, Shifted, from_dict
 from lrstudy.study import choices
-from lrstudy.study.built import Built, build
+from lrstudy.study.built import Built, build, fitting_models
 from lrstudy.study.checks import check_clip, check_optimizer, check_plain, check_preconditioner, check_start
 from lrstudy.study.choices import KINDS, Choice
 from lrstudy.study.errors import ConfigError, one_of
@@ -119,8 +119,7 @@ def has_argument(config: RunConfig, path: str) -> bool:
 
 def default_model(config: RunConfig) -> Choice | None:
     """The first model that fits the task; ``None`` for a landscape."""
-    choices.arguments_of("task", config.task.name)
-    names = tasks.TABLE[config.task.name].model_names
+    names = fitting_models(config.task)
     return Choice(names[0]) if names else None
 
 

@@ -62,7 +62,7 @@ def test_each_reads_its_share_and_the_numbers_are_those_of_data_in_memory(data_d
     pd.testing.assert_frame_equal(by_losses(stream), by_losses(memory), check_exact=True)
     shares = []
     for path in tmp_path.glob("notes-*"):
-        noted = pd.read_csv(path, sep=" ", names=["step", "start", "stop", "read"])
+        noted = pd.read_csv(path, sep=" ", names=["step", "start", "stop", "read"], dtype=str, keep_default_na=False)
         # The first batch is read whole, for its size, and so is what a measurement would look at.
         ahead = noted[noted["start"] != "None"].astype(int)
         assert (ahead["read"] == BATCH // 2).all()
