@@ -18,7 +18,7 @@ from lrstudy.study.figures.units import in_words
 from lrstudy.study.records import TRUNK, Records, load, runs_frame
 from lrstudy.study.report import tables
 from lrstudy.study.report.markup import duration
-from lrstudy.study.report.reproduction import _cost, cost_text
+from lrstudy.study.report.reproduction import _cost, cost_body, cost_text
 from lrstudy.study.report.runs import ordered, runs_body, values_text
 from lrstudy.study.report.tables import table
 from tests.study.studies import BASE, concluded, launch, parts
@@ -186,6 +186,15 @@ def test_a_branch_costs_what_was_trained_after_its_start():
     assert cost["updates a second"] == 6.0
     unfinished = _cost("g", {"runs": ["a"], "branches": None})
     assert cost_text([cost, unfinished]) == ("2 s of training", "12 updates in 2 programs")
+
+
+def test_time_that_was_spent_waiting_for_data_is_shown_where_there_was_any():
+    group = {"runs": ["a"], "branches": None, "outcomes": [{"updates": 10}]}
+    of_memory, of_older_folders, waited = ({**group, "cost": {"seconds": 2.0, **more}} for more in (
+        {"waited": 0.002}, {}, {"waited": 0.5},
+    ))  # fmt: skip
+    bodies = [cost_body([_cost("g", own) for own in groups]) for groups in ([of_memory, of_older_folders], [waited])]
+    assert ["seconds waiting for data" in body for body in bodies] == [False, True]
 
 
 @pytest.mark.parametrize(

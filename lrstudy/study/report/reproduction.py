@@ -10,6 +10,9 @@ from lrstudy.study.report.tables import listed, table
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir
 
+_WAITED = "seconds waiting for data"
+_WORTH_SAYING = 0.01
+
 
 def command_body(header: Mapping[str, Any]) -> str:
     """The command, the versions and the devices."""
@@ -50,6 +53,7 @@ def _cost(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
         "layout": group.get("layout") or "",
         "updates": made,
         "seconds": seconds,
+        _WAITED: group.get("cost", {}).get("waited"),
         "updates a second": made / seconds if seconds else None,
     }
 
@@ -68,4 +72,8 @@ def cost_body(costs: list[dict[str, Any]]) -> str:
     time, made = cost_text(costs)
     caption = "One row a compiled program: its runs train side by side, and seconds are theirs together"
     note = f"<p>{time}, {made}: time in calls of the programs, without what probes measure afterwards.</p>"
-    return note + table(pd.DataFrame(costs), caption, "cost-table")
+    frame = pd.DataFrame(costs)
+    # Of data in memory it is nothing, which need not be said of every program.
+    if not frame[_WAITED].max() >= _WORTH_SAYING:
+        frame = frame.drop(columns=_WAITED)
+    return note + table(frame, caption, "cost-table")
