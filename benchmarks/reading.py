@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from benchmarks.timing import interleaved, ratios, record, table
 from lrstudy.study.choices import Choice, choice
@@ -98,17 +98,17 @@ def build(folder: Path) -> None:
 
 def cases(folder: Path) -> list[Case]:
     """Fast steps and slow ones."""
-    text = {"name": "python_source", "data_dir": str(folder), "context": 64, "batch_size": 16}
+    text = {"name": "python_source", "data_dir": str(folder)}
+    short, long = ({**text, "context": length, "batch_size": size} for length, size in ((64, 16), (256, 16)))
     images = {"name": "random_images", "data_dir": str(folder), "batch_size": 32}
 
     def transformer(width: int) -> Choice:
         return choice("model", "transformer", width=width, layers=2, heads=2)
 
     return [
-        Case("text, width 32", choice("task", "tfds", **text), transformer(32)),
-        Case("text, width 64", choice("task", "tfds", **text), transformer(64)),
-        Case("text, width 128", choice("task", "tfds", **text), transformer(128), 0.5),
-        Case("images, convnet", choice("task", "tfds", **images), choice("model", "convnet"), 0.5),
+        Case("text, 16 x 64, width 64", choice("task", "tfds", **short), transformer(64)),
+        Case("text, 16 x 256, width 128", choice("task", "tfds", **long), transformer(128), 0.25),
+        Case("images, 32 x 64 x 64 x 3, convnet", choice("task", "tfds", **images), choice("model", "convnet"), 0.25),
     ]
 
 
@@ -133,21 +133,18 @@ class Candidate:
         case: what.
         how: memory, or stream.
         steps: updates.
-        workers: processes that read.
         reading: makes of a job what it reads by; ``None``: it stays.
     """
 
-    def __init__(
-        self, case: Case, how: str, steps: int, workers: int = 0, reading: Callable[[Job], Job] | None = None
-    ) -> None:
+    def __init__(self, case: Case, how: str, steps: int, reading: Callable[[Job], Job] | None = None) -> None:
         run = run_of(case, how, steps)
         stacked, layout = stack([run.hyperparameters]), layout_of("map", 1)
 
         def transform(hparams: Any) -> Any:
             return make_transform(run, hparams)
 
-        options: dict[str, Any] = {"eval_params": eval_params(run), "read_workers": workers}
-        job = lanes.make_job(stacked, run.task, transform, Cadence((steps,), 10), layout, **options)
+        averaged = eval_params(run)
+        job = lanes.make_job(stacked, run.task, transform, Cadence((steps,), 10), layout, eval_params=averaged)
         self.job, self.steps = reading(job) if reading else job, steps
         self._begin: Callable[[], Any] = lambda: layout.empty(abstract_lanes(stacked, transform))
         self.waited: list[float] = []
@@ -171,6 +168,7 @@ def in_line(job: Job) -> Job:
 def main(argv: list[str]) -> None:
     """Measures and records."""
     del argv
+    logging.set_verbosity(logging.WARNING)  # TFDS tells every file that it looks at
     rows, numbers = [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -179,8 +177,7 @@ def main(argv: list[str]) -> None:
             steps = int(STEPS.value * case.share)
             candidates = {
                 "in memory": Candidate(case, "memory", steps),
-                "read ahead, threads": Candidate(case, "stream", steps),
-                "read ahead, 1 process": Candidate(case, "stream", steps, workers=1),
+                "read ahead": Candidate(case, "stream", steps),
                 "read when wanted": Candidate(case, "stream", steps, reading=in_line),
             }
             for candidate in candidates.values():

@@ -15,7 +15,7 @@ from lrstudy.training.layout import Layout
 
 BLOCK_BYTES = 1 << 26
 """A block of batches has no more than this, or one step: three are in memory at a time."""
-MOST_STEPS = 256
+MOST_STEPS = 64
 """Nor more steps: the first block must be read before training begins."""
 _THREADS = 8
 _READY = 1  # blocks that wait for the device, beside the one that is being made
