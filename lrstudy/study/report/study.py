@@ -19,8 +19,8 @@ CLAIMS_GUIDE = """
 is compared with a <strong>threshold</strong> that was fixed before anything was trained. It holds or it does not.</p>
 <p>The <strong>interval</strong> is a 95% confidence interval of what the number estimates, as a rule of a mean over
 seeds: were the study repeated with other seeds, 95 of 100 such intervals would hold that. A claim without noise has
-none; <em>n</em> counts what the interval is over. In the small drawings the dot is the measured number, the bar its interval, the dashed line the
-threshold, and the shaded side is where the claim holds.</p>
+none; <em>n</em> counts what the interval is over. In the small drawings the dot is the measured number, the bar its
+interval, the dashed line the threshold, and the shaded side is where the claim holds.</p>
 <p><strong>Not settled</strong> means that the interval reaches across the threshold: other seeds could have decided
 otherwise, and more of them would tell.</p>
 """
