@@ -64,7 +64,11 @@ def _finer(groups: np.ndarray, column: "pd.Series") -> np.ndarray:
 
 def _comparable(records: Records) -> "pd.DataFrame":
     """The runs, those that start from other runs by the step alone: each seed starts from a run of its own."""
-    return records.runs.assign(start=records.runs["start"].map(lambda start: start and start.partition("@")[2]))
+
+    def step(start: Any) -> str | None:
+        return start.partition("@")[2] if isinstance(start, str) else None  # a column of texts has NaN for none
+
+    return records.runs.assign(start=records.runs["start"].map(step))
 
 
 def axis_of(records: Records) -> str | None:

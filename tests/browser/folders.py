@@ -65,7 +65,8 @@ def experiment(holds=True):
     figures = (Figure("curves", f"Caption {IMAGE}", ("",), curves),)
     tables = (Table("losses", f"Table {SCRIPT}", ("",), table),)
     title = f"A study {IMAGE}"
-    return Experiment("browser", title, f"Why {SCRIPT}", {}, IMAGE, claims, (), figures, tables)
+    shown = {"claims": claims, "figures": figures, "tables": tables}
+    return Experiment("browser", title, f"Why {SCRIPT}", {}, paper=IMAGE, **shown)
 
 
 def make(root, *, rates=RATES, seeds=SEEDS, width=64, holds=True):
