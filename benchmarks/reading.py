@@ -1,6 +1,6 @@
 """Whether reading batches ever holds a step up: batches in memory, read ahead, and read when they are wanted.
 
-python -m benchmarks.reading [--repeats=5] [--steps=768]
+python -m benchmarks.reading [--repeats=5] [--steps=512]
 
 A TFDS set of the source of Python's standard library (bytes), and one of random images of 64 x 64 x 3, are built in a
 temporary folder; both are read from array_record files. Every candidate trains the same runs with the same batches; the
@@ -30,7 +30,7 @@ from lrstudy.training.program import abstract_lanes, stack
 from lrstudy.training.read_ahead import ReadAhead
 
 REPEATS = flags.DEFINE_integer("repeats", 5, "interleaved repeats", lower_bound=1)
-STEPS = flags.DEFINE_integer("steps", 768, "updates of a repeat", lower_bound=2)
+STEPS = flags.DEFINE_integer("steps", 512, "updates of a repeat", lower_bound=2)
 IMAGES, SIDE = 4096, 64
 
 
@@ -99,7 +99,7 @@ def build(folder: Path) -> None:
 def cases(folder: Path) -> list[Case]:
     """Fast steps and slow ones."""
     text = {"name": "python_source", "data_dir": str(folder)}
-    short, long = ({**text, "context": length, "batch_size": size} for length, size in ((64, 16), (256, 16)))
+    short, long = ({**text, "context": length, "batch_size": size} for length, size in ((64, 16), (256, 4)))
     images = {"name": "random_images", "data_dir": str(folder), "batch_size": 32}
 
     def transformer(width: int) -> Choice:
@@ -107,7 +107,7 @@ def cases(folder: Path) -> list[Case]:
 
     return [
         Case("text, 16 x 64, width 64", choice("task", "tfds", **short), transformer(64)),
-        Case("text, 16 x 256, width 128", choice("task", "tfds", **long), transformer(128), 0.25),
+        Case("text, 4 x 256, width 128", choice("task", "tfds", **long), transformer(128), 0.25),
         Case("images, 32 x 64 x 64 x 3, convnet", choice("task", "tfds", **images), choice("model", "convnet"), 0.25),
     ]
 
@@ -183,6 +183,7 @@ def main(argv: list[str]) -> None:
             for candidate in candidates.values():
                 candidate()  # compiles
             seconds = interleaved(candidates, REPEATS.value)
+            print(f"{case.name}: measured", flush=True)
             for way, values in seconds.items():
                 own = candidates[way]
                 first, waited = (statistics.median(times[1:]) for times in (own.first, own.waited))
