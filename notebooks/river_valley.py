@@ -153,4 +153,4 @@ folder.cleanup()
 # ```
 #
 # A WSD run may be continued: a later budget starts from the checkpoint before the decay, and costs its own steps alone
-# (`--on_schedule_change`, README). [sharpness](sharpness.ipynb) looks at the hills themselves.
+# ([docs/running.md](../docs/running.md)). [sharpness](sharpness.ipynb) looks at the hills themselves.

@@ -259,8 +259,9 @@ folder.cleanup()
 # %% [markdown]
 # ## Where to go next
 #
-# A class in a file of your package is better than one in a cell: `WORKSPACE.md` says where it goes, with one row of a
-# table and one case of the tests, which then run over it. An optimizer in a file of your own can be timed as it is:
+# A class in a file of the package is better than one in a cell: [CONTRIBUTING.md](../CONTRIBUTING.md) has a schedule
+# and an optimizer to copy, each with its row of a table and its case of the tests, which then run over it. An optimizer
+# in a file of your own can be timed as it is:
 #
 # ```sh
 # python -m experiments.benchmark --submission=adamw,my_optimizer:make --space=space.json --workdir=runs/benchmark

@@ -62,12 +62,17 @@ def run(*command, cwd, **environment):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Folder of the source distribution and of the wheel that is built from it, not from the tree."""
-    # A build leaves folders behind, from which a later one would take files that are gone.
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
+def tree(tmp_path_factory):
+    """A copy of the source tree as it is when somebody has cloned it."""
+    tree = tmp_path_factory.mktemp("tree")
     left_out = shutil.ignore_patterns("__pycache__", ".*", "build", "dist", "runs", "*.egg-info")
-    shutil.copytree(ROOT, tree, ignore=left_out, dirs_exist_ok=True)
+    return shutil.copytree(ROOT, tree, ignore=left_out, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def built(tree, tmp_path_factory):
+    """Folder of the source distribution and of the wheel that is built from it, not from the tree."""
+    out = tmp_path_factory.mktemp("dist")
     run("-m", "build", "--no-isolation", f"--outdir={out}", cwd=tree)
     return out
 
@@ -108,6 +113,17 @@ def test_the_wheel_holds_the_packages_whole_and_nothing_else(wheel):
     assert {
         f"{info}{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     } <= names
+
+
+def test_what_an_earlier_build_left_is_not_in_the_wheel(tree, tmp_path):
+    left = tree / "build/lib/experiments/gone.py"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
+    run("-m", "build", "--wheel", "--no-isolation", f"--outdir={tmp_path}", cwd=tree)
+    (path,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(path).namelist()
+    assert "experiments/gone.py" not in names
+    assert "experiments/sweep.py" in names
 
 
 def test_the_wheel_says_what_it_is(wheel):

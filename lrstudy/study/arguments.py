@@ -15,13 +15,14 @@ class Parser(argparse.ArgumentParser):
     """A command line whose mistakes are one line; ``--helpfull`` is its help too, as it is an experiment's.
 
     Args:
-        module: what stands behind ``python -m``.
+        module: what stands behind ``python -m``, or a command of ``lrstudy``, that word in front.
         description: first line of the help.
     """
 
     def __init__(self, module: str, description: str) -> None:
         # An abbreviated flag would change its meaning when a flag is added.
-        super().__init__(prog=f"python -m {module}", description=description, allow_abbrev=False)
+        prog = module if module.startswith("lrstudy ") else f"python -m {module}"
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
         self.add_argument("--helpfull", action="help", help="show this help message and exit")
         self.add_argument("--version", action="version", version=f"lrstudy {__version__}")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -119,7 +120,7 @@ def build(kind: str, chosen: Choice, **decided: Any) -> Any:
         **decided: arguments that another part of the configuration decides.
 
     Raises:
-        ConfigError: the class refuses its arguments; the message is the class's own.
+        ConfigError: the class refuses its arguments; the message is the class's own, with what it measures them by.
     """
     known = arguments_of(kind, chosen.name)
     unknown = [name for name in chosen.arguments if name not in known]
@@ -134,7 +135,14 @@ def build(kind: str, chosen: Choice, **decided: Any) -> Any:
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(_explained(str(error), given)) from error
+
+
+def _explained(message: str, given: Mapping[str, Any]) -> str:
+    """A message whose rule names other arguments, with their values: a user may have set one of them alone."""
+    rule = message.partition(" must be ")[2].partition(", got ")[0]
+    named = [name for name in re.findall(r"\w+", rule) if isinstance(given.get(name), int | float)]
+    return "; ".join([message, *(f"{name} is {given[name]}" for name in dict.fromkeys(named))])
 
 
 def column_value(value: Any) -> Any:

@@ -23,6 +23,7 @@ from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 
 EXPERIMENTS = "experiments"
 STUDIES = "studies"
+_HELP = ("--help", "-h", "--helpfull")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +141,10 @@ def _lines(rows: Mapping[str, tuple[str, str]]) -> Iterable[str]:
 
 def _run(arguments: Sequence[str]) -> int:
     """Runs a study as ``python -m experiments.<name>`` does."""
+    if arguments and arguments[0] in _HELP:
+        rows = {name: (study.title, "") for name, study in studies().items()}
+        print("usage: lrstudy run STUDY [flags]; lrstudy run STUDY --helpfull lists its flags", *_lines(rows), sep="\n")
+        return OK
     if not arguments or arguments[0].startswith("-"):
         raise ConfigError(f"run must name a study first: {', '.join(studies())}")
     name, *flags = arguments
@@ -259,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _act(name: str, rest: Sequence[str]) -> int:
-    if name in ("--help", "-h", "--helpfull", "help"):
+    if name in (*_HELP, "help"):
         print(_help(), flush=True)
     elif name == "--version":
         print(f"lrstudy {__version__}")

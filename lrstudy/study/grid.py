@@ -20,6 +20,8 @@ def parse_values(text: str, parse_one: Callable[[str], Any]) -> list[Any]:
     parts = text.split(":")
     if len(parts) in (3, 4) and _is_number(parts[0]):
         return [parse_one(v) for v in _range(text, parts)]
+    if len(parts) > 1 and all(map(_is_number, parts)):
+        raise ValueError(f"a range must be lo:hi:n or lo:hi:n:log, got {text!r}")
     values = [v.strip() for v in text.split(";" if ";" in text else ",")]
     if not all(values):
         raise ValueError(f"a list of values or lo:hi:n[:log] is needed, got {text!r}")

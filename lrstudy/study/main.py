@@ -94,7 +94,9 @@ def _outcome(act: Callable[[], int]) -> int:
     except ConfigError as error:
         _refuse(error)
     except KeyboardInterrupt:
-        leave(STOPPED)  # before or after training, where nothing needs saving
+        # Before or after training, where nothing needs saving.
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        leave(STOPPED)
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception as error:

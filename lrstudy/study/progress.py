@@ -28,6 +28,7 @@ class Progress:
         self._loss = float("nan")
         self._began = self._said = time.monotonic()
         self._steps = 0
+        self._first = True
         self._bar = None
         self._speaks = process().leads
         if self._speaks and sys.stderr.isatty():
@@ -51,14 +52,21 @@ class Progress:
         now = time.monotonic()
         if self._speaks and (now - self._said >= LINE_EVERY_SECONDS or stop == self._stop):
             self._said = now
-            # By the clock: what is measured and saved between calls takes its time too.
-            rate = self._steps / max(now - self._began, 1e-9)
-            left = f", {(self._stop - stop) / rate:.0f} s left" if rate else ""
             print(
-                f"{self._what}: step {stop}/{self._stop}, {self._shown}{rate:.3g} steps/s x {self._lanes} runs{left}",
+                f"{self._what}: step {stop}/{self._stop}, {self._shown}{self._pace(stop, now)}",
                 file=sys.stderr,
                 flush=True,
             )
+        if self._first:
+            # The first call compiles the program, which would make what is left many times too long.
+            self._first, self._began, self._steps = False, now, 0
+
+    def _pace(self, stop: int, now: float) -> str:
+        """How fast it goes, by the clock: what is measured and saved between calls takes its time too."""
+        rate = self._steps / max(now - self._began, 1e-9)
+        if not rate or (self._first and stop < self._stop):
+            return f"{self._lanes} runs"
+        return f"{rate:.3g} steps/s x {self._lanes} runs, {(self._stop - stop) / rate:.0f} s left"
 
     @property
     def _shown(self) -> str:

@@ -93,6 +93,12 @@ def test_starts_are_the_same_at_the_same_step_of_other_runs():
     assert not own.differing
 
 
+def test_a_run_without_a_start_is_not_one_that_starts_elsewhere():
+    both = records([{"seed": 0, "start": None}, {"seed": 0, "start": "aaaa@50"}])
+    [own] = match_parts(both, records([{"seed": 0, "start": "bbbb@50"}]))
+    assert pairs(own, "start", "seed") == [[("aaaa@50", 0)], [("bbbb@50", 0)]]
+
+
 def test_parts_of_other_names_are_compared_as_one():
     one = records(grid((0.1,), (0,)), {"text": ("r0",)})
     other = records(grid((0.1,), (0,)), {"river": ("r0",)})

@@ -132,6 +132,13 @@ def test_bad_values_name_path_rule_and_value(path, value, text):
     assert "\n" not in str(caught.value)
 
 
+def test_a_rule_that_names_other_leaves_says_what_they_are():
+    warmed = with_value(with_value(BASE, "schedule.warmup_steps", 25), "steps", 10)
+    with pytest.raises(ConfigError) as caught:
+        resolve(warmed)
+    assert str(caught.value) == "WSD: warmup_steps must be in [0, total_steps), got 25; total_steps is 10"
+
+
 def test_unknown_names_suggest_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'Cosine'"):
         choice("schedule", "Cosin")

@@ -37,6 +37,18 @@ def test_the_help_names_every_command_and_imports_nothing_heavy(capsys):
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
+def test_every_command_has_its_help(capsys, flag):
+    code, out, err = run(capsys, "run", flag)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: lrstudy run STUDY [flags]")
+    assert all(f"\n{name} " in out for name in console.studies())
+    with pytest.raises(SystemExit) as left:
+        console.main(["list", flag])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: lrstudy list ")
+
+
 def test_the_version_is_said_in_one_place(capsys):
     assert run(capsys, "--version") == (0, f"lrstudy {lrstudy.__version__}\n", "")
     with pytest.raises(SystemExit) as left:

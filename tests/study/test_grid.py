@@ -33,3 +33,8 @@ def test_what_is_no_list_is_refused(text):
 
 def test_a_path_with_colons_is_one_value():
     assert parse_values("a:b:c", str) == ["a:b:c"]
+
+
+def test_a_range_without_its_count_is_called_one():
+    with pytest.raises(ValueError, match=r"a range must be lo:hi:n or lo:hi:n:log, got '1e-4:1e-1'"):
+        parse_values("1e-4:1e-1", float)

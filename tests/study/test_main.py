@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lrstudy.study import main
+
 ROOT = Path(__file__).parents[2]
 QUICK = [
     "--preset=smoke",
@@ -32,6 +34,18 @@ def sweep(workdir, *arguments, **environment):
 def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("main") / "run"
     return root, sweep(root, *SWEEP)
+
+
+def test_who_stops_what_is_no_training_is_told_so(monkeypatch, capsys):
+    def act():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "use_host_devices", lambda: None)
+    monkeypatch.setattr(main, "FLAGS", {})
+    with pytest.raises(SystemExit) as left:
+        main._outcome(act)
+    assert left.value.code == 75
+    assert capsys.readouterr().err == "stopped; the same command goes on from there\n"
 
 
 def test_a_users_own_question_is_one_command(finished):

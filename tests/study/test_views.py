@@ -66,6 +66,15 @@ def test_every_setting_has_its_own_row(axes, names):
     np.testing.assert_allclose(sorted(table["mean"]), 1.005 + 0.02 * np.arange(names), rtol=1e-12)
 
 
+def test_runs_that_start_from_others_stand_beside_those_that_do_not(tmp_path):
+    axes = axis("start", (None, "0123456789abcdef@20")), SEEDS
+    found = swept(*axes)
+    found.runs.to_parquet(tmp_path / "runs.parquet")  # in which what is missing comes back as NaN
+    found = dataclasses.replace(found, runs=pd.read_parquet(tmp_path / "runs.parquet"))
+    assert settings(found) == ["start"]
+    assert len(drawn(found)) == 2
+
+
 def test_lists_that_follow_from_the_length_are_no_setting():
     base = dataclasses.replace(BASE, schedule=choice("schedule", "WSDS", peak=0.02))
     records = swept(axis("steps", (40, 80)), SEEDS, base=base)

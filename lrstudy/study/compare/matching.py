@@ -80,7 +80,8 @@ def _configured(records: Records) -> list[str]:
 
 def _comparable(records: Records) -> "pd.DataFrame":
     """The runs; those that start from other runs by the step alone, for those have other names elsewhere."""
-    return records.runs.assign(start=records.runs["start"].map(lambda start: start and start.partition("@")[2]))
+    steps = records.runs["start"].map(lambda start: start.partition("@")[2], na_action="ignore")
+    return records.runs.assign(start=steps)
 
 
 def _cells(frame: "pd.DataFrame", name: str) -> list[Any]:
