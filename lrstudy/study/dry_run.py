@@ -119,7 +119,8 @@ def describe(plan: Plan) -> str:
     measurements = sum(c.measurements for c in costs)
     largest = max((c.state_bytes + c.data_bytes for c in costs), default=0)
     lines.append(
-        f"{asked} runs (and {len(plan.trunks)} trunks) in {len(plan.groups)} compiled programs: "
+        f"{_counted(asked, 'run')} (and {_counted(len(plan.trunks), 'trunk')}) in "
+        f"{_counted(len(plan.groups), 'compiled program')}: "
         f"{sum(c.updates for c in costs)} updates, {_short(sum(c.tokens for c in costs))} tokens, "
         f"{_short(sum(c.flops for c in costs))} FLOPs; at most {_short(largest)}B of state and data at a time, "
         "gradients and activations on top"
@@ -129,6 +130,10 @@ def describe(plan: Plan) -> str:
         )
     )
     return "\n".join(lines)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _count(tree: Any) -> int:

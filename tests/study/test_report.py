@@ -17,7 +17,7 @@ from lrstudy.study.figures.style import LARGEST, panels, save
 from lrstudy.study.figures.units import in_words
 from lrstudy.study.records import TRUNK, Records, load, runs_frame
 from lrstudy.study.report import tables
-from lrstudy.study.report.markup import duration
+from lrstudy.study.report.markup import devices_text, duration
 from lrstudy.study.report.reproduction import _cost, cost_body, cost_text
 from lrstudy.study.report.runs import ordered, runs_body, values_text
 from lrstudy.study.report.tables import table
@@ -186,6 +186,11 @@ def test_a_branch_costs_what_was_trained_after_its_start():
     assert cost["updates a second"] == 6.0
     unfinished = _cost("g", {"runs": ["a"], "branches": None})
     assert cost_text([cost, unfinished]) == ("2 s of training", "12 updates in 2 programs")
+
+
+def test_devices_are_counted():
+    assert devices_text(["cpu: cpu", "cpu: cpu"]) == "2 x cpu"
+    assert devices_text(["gpu: NVIDIA H200", "cpu: cpu"]) == "1 x gpu: NVIDIA H200, 1 x cpu"
 
 
 def test_time_that_was_spent_waiting_for_data_is_shown_where_there_was_any():

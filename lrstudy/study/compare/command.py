@@ -10,7 +10,7 @@ from lrstudy.study.compare.study import Study, read_study
 from lrstudy.study.errors import ConfigError
 from lrstudy.study.exit_codes import OK
 from lrstudy.study.report.figures import inline
-from lrstudy.study.report.markup import text
+from lrstudy.study.report.markup import devices_text, text
 from lrstudy.study.report.page import Section, page
 from lrstudy.study.report.reproduction import preformatted
 from lrstudy.study.report.tables import listed, table
@@ -142,7 +142,7 @@ def _commands(first: Study, second: Study) -> str:
         {"what": name, "first": versions[0].get(name, "none"), "second": versions[1].get(name, "none")}
         for name in dict.fromkeys((*versions[0], *versions[1]))
     ]
-    devices = [", ".join(study.header["devices"]) for study in (first, second)]
+    devices = [devices_text(study.header["devices"]) for study in (first, second)]
     rows.append({"what": "devices", "first": devices[0], "second": devices[1]})
     commands = "".join(
         f'<h3>{side}</h3><div class="command">{preformatted(study.header["command"], f"Command of the {side}")}</div>'

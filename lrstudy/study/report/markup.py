@@ -2,6 +2,8 @@
 
 import html
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def devices_text(devices: Sequence[str]) -> str:
+    """``2 x cpu``, ``1 x gpu: NVIDIA H200``: how many there were of each kind, ``<platform>: <kind>``."""
+    kinds = Counter(kind.split(": ")[0] if len(set(kind.split(": "))) == 1 else kind for kind in devices)
+    return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 def counted(count: int, noun: str) -> str:

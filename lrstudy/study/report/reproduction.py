@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrstudy.study.records import Records
-from lrstudy.study.report.markup import counted, duration, text
+from lrstudy.study.report.markup import counted, devices_text, duration, text
 from lrstudy.study.report.tables import listed, table
 from lrstudy.study.store import begun_groups
 from lrstudy.study.workdir import Workdir
@@ -17,7 +17,7 @@ _WORTH_SAYING = 0.01
 def command_body(header: Mapping[str, Any]) -> str:
     """The command, the versions and the devices."""
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
-    facts = listed([("preset", header["preset"]), ("versions", versions), ("devices", ", ".join(header["devices"]))])
+    facts = listed([("preset", header["preset"]), ("versions", versions), ("devices", devices_text(header["devices"]))])
     note = "Run with the same versions it trains the same runs; in the same folder it has nothing left to do."
     return f'<div class="command">{preformatted(header["command"], "Command")}</div><p>{note}</p>{facts}'
 

@@ -7,7 +7,7 @@ from lrstudy.study.experiment import Experiment, Figure, Table
 from lrstudy.study.records import UNREADABLE, Records
 from lrstudy.study.report.claims import claims_body, count_claims
 from lrstudy.study.report.figures import figure_body
-from lrstudy.study.report.markup import text
+from lrstudy.study.report.markup import devices_text, text
 from lrstudy.study.report.page import Section, page
 from lrstudy.study.report.reproduction import command_body, configuration_body, cost_body, cost_text, group_costs
 from lrstudy.study.report.runs import outcomes, parts_body, runs_body
@@ -77,7 +77,7 @@ def _summary(
     runs = [("runs", f"{len(asked.runs):,}: {outcomes(asked)}")]
     if len(asked.runs) < len(records.runs):
         runs.append(("runs they start from", f"{len(records.runs) - len(asked.runs):,}"))
-    return listed([*held, *runs, ("cost", f"{time}: {made}"), ("devices", ", ".join(header["devices"]))])
+    return listed([*held, *runs, ("cost", f"{time}: {made}"), ("devices", devices_text(header["devices"]))])
 
 
 def _has(view: Figure | Table, records: Records) -> bool:
