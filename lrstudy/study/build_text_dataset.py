@@ -63,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return OK
         from lrstudy.study.text_folder import TextFolder, build
 
-        folder = TextFolder.read(Path(given.source), tuple(given.suffixes), given.validation_fraction)
-        print(build(folder, Path(given.data_dir), given.name, overwrite=given.overwrite))
+        source, data_dir = Path(given.source), Path(given.data_dir)
+        if data_dir.resolve().is_relative_to(source.resolve()):
+            # What is written there would be among the texts of the next build.
+            raise ConfigError(f"data_dir must be outside of the folder of texts, got '{data_dir}' in '{source}'")
+        folder = TextFolder.read(source, tuple(given.suffixes), given.validation_fraction)
+        print(build(folder, data_dir, given.name, overwrite=given.overwrite))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_COMMAND

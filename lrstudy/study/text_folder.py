@@ -150,10 +150,14 @@ def build(folder: TextFolder, data_dir: Path, name: str, *, overwrite: bool = Fa
 
 
 def _files(source: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if not hidden and path.is_file() and (not suffixes or path.suffix in suffixes):
-            yield path
+    def refuse(error: OSError) -> None:
+        raise error  # a folder that cannot be read would be left out without a word
+
+    for folder, below, names in os.walk(source, onerror=refuse):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if path.is_file() and (not suffixes or path.suffix in suffixes):
+                yield path
 
 
 def _digest(final: Path) -> str | None:
