@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RATE = "schedule.peak"
 _NO_SETTING = {"run_id", "parts", "group", "outcome", "updates", "seed"}
 _MOST_SERIES = 8
+_DIGITS = (4, 8, 17)
 
 
 def objective(records: Records) -> str:
@@ -106,11 +107,23 @@ def _parted(records: Records, names: Sequence[str], groups: np.ndarray) -> dict[
     firsts = np.unique(groups[groups >= 0], return_index=True)[1]
     first_rows = _comparable(records).loc[groups >= 0, list(names)].iloc[firsts]
     found = {}
-    labels = first_rows.itertuples(index=False, name=None)
-    for own, own_rows, values in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):
-        label = ", ".join(_label(name, _plain(value)) for name, value in zip(names, values, strict=True))
+    labels = _labels(names, list(first_rows.itertuples(index=False, name=None)))
+    for own, own_rows, label in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):
         found[label] = Records(runs.iloc[own].reset_index(drop=True), records.metrics.iloc[own_rows], {}, {})
     return found
+
+
+def _labels(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A label for every row of these settings' values, no two alike, with as few digits as tell them apart."""
+    labels: list[str] = []
+    for digits in _DIGITS:
+        labels = [
+            ", ".join(_label(name, _plain(value), digits) for name, value in zip(names, row, strict=True))
+            for row in rows
+        ]
+        if len({*labels}) == len(labels):
+            return labels
+    return [f"{label} ({place})" for place, label in enumerate(labels)]
 
 
 def _places(groups: np.ndarray, count: int | None = None) -> list[np.ndarray]:
@@ -244,6 +257,6 @@ def _statistics(losses: "pd.DataFrame", ended: "pd.DataFrame") -> Iterator[dict[
         yield found
 
 
-def _label(name: str, value: Any) -> str:
-    short = f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+def _label(name: str, value: Any, digits: int) -> str:
+    short = f"{value:.{digits}g}" if isinstance(value, float) else "none" if value is None else str(value)
     return short if name in KINDS else f"{name.rpartition('.')[2]} {short}"

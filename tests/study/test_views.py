@@ -95,6 +95,27 @@ def test_a_text_is_named_by_its_path_alone(tmp_path):
     assert len(drawn(records)) == 2
 
 
+def test_settings_that_four_digits_do_not_tell_apart_have_lines_of_their_own():
+    rates, shares = (0.01, 0.02), (0.999, 0.99995, 0.99999)
+    table = drawn(swept(axis("optimizer.b2", shares), axis("schedule.peak", rates), SEEDS))
+    assert table["setting"].unique().tolist() == ["b2 0.999", "b2 0.99995", "b2 0.99999"]
+    np.testing.assert_allclose(table["mean"], 1.005 + 0.02 * np.arange(6), rtol=1e-12)
+    tenths = swept(axis("optimizer.weight_decay", (0.1, 0.2)), axis("schedule.peak", rates))
+    assert summary(tenths)["setting"].unique().tolist() == ["weight_decay 0.1", "weight_decay 0.2"]
+
+
+def test_a_dollar_in_a_path_is_drawn_as_one(tmp_path):
+    paths = [tmp_path / "$\\foo{$.txt", tmp_path / "$5.txt"]
+    for path in paths:
+        path.write_bytes(path.name.encode() * 2_000)
+    base = dataclasses.replace(BASE, task=choice("task", "text", context=16))
+    swept_paths = axis("task.path", list(map(str, paths)))
+    records = swept(swept_paths, axis("schedule.peak", (0.01, 0.02)), SEEDS, base=base)
+    diverged = dataclasses.replace(records, runs=records.runs.assign(outcome="diverged"))
+    for made in (sweep_figure(records), sweep_figure(diverged), curves_figure(records)):
+        made.savefig(tmp_path / "drawn.svg")
+
+
 def test_tasks_are_judged_by_their_own_metric():
     table = drawn(swept(axis("task", ("quadratic", "bigram")), SEEDS))
     assert table["mean"].notna().all()
