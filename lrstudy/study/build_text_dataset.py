@@ -54,6 +54,16 @@ def _parsed(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
+def _check_outside(data_dir: Path, source: Path) -> None:
+    """Refuses a folder of data sets whose files would be among the texts of the next build.
+
+    Raises:
+        ConfigError: it is inside the folder of texts.
+    """
+    if data_dir.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(f"data_dir must be outside of the folder of texts, got '{data_dir}' in '{source}'")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     try:
@@ -64,9 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lrstudy.study.text_folder import TextFolder, build
 
         source, data_dir = Path(given.source), Path(given.data_dir)
-        if data_dir.resolve().is_relative_to(source.resolve()):
-            # What is written there would be among the texts of the next build.
-            raise ConfigError(f"data_dir must be outside of the folder of texts, got '{data_dir}' in '{source}'")
+        _check_outside(data_dir, source)
         folder = TextFolder.read(source, tuple(given.suffixes), given.validation_fraction)
         print(build(folder, data_dir, given.name, overwrite=given.overwrite))
     except ConfigError as error:
