@@ -99,6 +99,12 @@ class TextFolder(NamedTuple):
         return cls(tuple(train), tuple(validation), left_out)
 
     @property
+    def known(self) -> int:
+        """How many held-out texts are trained on too, under another name; empty ones not counted."""
+        trained = {text.sha256 for text in self.train if text.size}
+        return sum(text.sha256 in trained for text in self.validation)
+
+    @property
     def sha256(self) -> str:
         """Of both splits: names and contents."""
         splits = [[[text.name.hex(), text.sha256] for text in split] for split in (self.train, self.validation)]
@@ -131,6 +137,8 @@ def build(folder: TextFolder, data_dir: Path, name: str, *, overwrite: bool = Fa
     counts = f"{len(folder.train)} texts to train on and {len(folder.validation)} held out"
     if folder.left_out:
         counts += f" ({folder.left_out} files that are no texts left out)"
+    if folder.known:
+        counts += f", {folder.known} of which also stand among those to train on"
     with _alone(data_dir, name) as unfinished:
         if (data_dir / name).exists():
             if _digest(final) == folder.sha256 and _is_whole(data_dir, name):

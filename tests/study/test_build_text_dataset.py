@@ -109,6 +109,25 @@ def test_a_folder_that_cannot_be_read_is_not_left_out_without_a_word(tmp_path, m
     assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{source / 'inner'}'\n"
 
 
+def test_held_out_copies_of_what_is_trained_on_are_counted(tmp_path, capsys):
+    source = folder(tmp_path)
+    plain = TextFolder.read(source)
+    assert plain.known == 0
+    held_out = plain.validation[0]
+    for number in range(20):
+        (source / f"copy {number}.txt").symlink_to(held_out.path)
+        (source / f"empty {number}.txt").touch()
+    found = TextFolder.read(source)
+    contents = [text.sha256 for text in found.train if text.size]
+    expected = sum(text.sha256 in contents for text in found.validation)
+    assert found.known == expected > 0
+    assert main(arguments(tmp_path)) == 0
+    assert (
+        f" held out (1 files that are no texts left out), {expected} of which also stand among "
+        in capsys.readouterr().out
+    )
+
+
 def test_data_sets_are_not_kept_among_the_texts(tmp_path, capsys):
     source = folder(tmp_path)
     assert main([*arguments(tmp_path), f"--data_dir={source / 'data'}"]) == 2
