@@ -174,7 +174,7 @@ def curves_figure(records: Records) -> "Figure":
     records = records.asked()
     names = settings(records)
     groups, losses = _grouped(records, names), _objectives(records)
-    means = losses.groupby(groups).mean().replace([np.inf, -np.inf], np.nan)
+    means = losses.fillna(np.inf).groupby(groups).mean().replace([np.inf, -np.inf], np.nan)
     chosen = means.sort_values(kind="stable", na_position="last").index[:_MOST_SERIES]
     rank = np.full(groups.max(initial=0) + 1, -1, dtype=np.int64)
     rank[chosen] = np.arange(len(chosen))
@@ -187,13 +187,13 @@ def curves_figure(records: Records) -> "Figure":
 
 
 def _objectives(records: Records) -> "pd.Series":
-    """The final metric by which each run is judged, which its task says."""
+    """The final metric by which each run is judged, which its task says; NaN where it has no end."""
     import pandas as pd
 
     runs = records.runs
     found = pd.Series(np.nan, index=runs.index)
     for name in runs["task"].unique():
-        own = runs["task"] == name
+        own = (runs["task"] == name) & (runs["outcome"] == "ok")
         found[own] = runs.loc[own, tasks.TABLE[name].objective].astype(float)
     return found
 
@@ -209,7 +209,8 @@ def summary(records: Records) -> "pd.DataFrame":
         metric = objective(part)
         if along is None:
             ended = part.runs["outcome"].value_counts().to_frame().T
-            [statistics] = _statistics(part.runs[metric].astype(float).to_frame().T, ended)
+            losses = part.runs[metric].where(part.runs["outcome"] == "ok").astype(float)
+            [statistics] = _statistics(losses.to_frame().T, ended)
             rows.append({"setting": label, **statistics})
             continue
         losses, stopped = losses_by(part, along, metric), _any_stopped(part)
