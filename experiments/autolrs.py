@@ -31,7 +31,7 @@ from lrstudy.study.exit_codes import OK, STOPPED
 from lrstudy.study.experiment import Experiment
 from lrstudy.study.header import header_of, nested
 from lrstudy.study.machine import use_compilation_cache
-from lrstudy.study.main import FLAGS, check_apart, check_experiment, main
+from lrstudy.study.main import FLAGS, check_apart, check_experiment, check_ready, main
 from lrstudy.study.part import Part
 from lrstudy.study.plan import make_plan
 from lrstudy.study.workdir import Workdir, write_json
@@ -99,11 +99,12 @@ def find(experiment: Experiment, command: Command) -> int:
 
     run = _run(command)
     own = _settings(run)
-    workdir = Workdir(Path(FLAGS.workdir)) if FLAGS.workdir else None
+    workdir, plan = Workdir(Path(FLAGS.workdir)) if FLAGS.workdir else None, make_plan(static_parts(command.parts))
+    check_ready(plan)
     if workdir is not None:
         workdir.check()
         check_experiment(experiment, workdir)
-        check_apart(make_plan(static_parts(command.parts)), workdir)
+        check_apart(plan, workdir)
     use_compilation_cache()
     with StopRequest() as stop:
 

@@ -49,7 +49,13 @@ class Engine:
 
 
 def make_engine(run: Run, executor: Executor = "auto") -> Engine:
-    """The engine of a run and of all that differ from it in numbers alone."""
+    """The engine of a run and of all that differ from it in numbers alone.
+
+    Raises:
+        ConfigError: the task's data are read while it trains: candidates go over the same steps again and again.
+    """
+    if run.task.reader() is not None:
+        raise ConfigError("task.input must be memory: AutoLRS trains on data that were loaded, got data that are not")
     program = make_program(functools.partial(make_transform, run), eval_params(run))
     # One lane, or as many as there are candidates, in turn: not a number that devices could be dealt out to for long.
     return Engine(lanes.spread(program, layout_of(executor, 1)), jax.device_put(run.task.load()))

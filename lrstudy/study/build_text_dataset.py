@@ -54,6 +54,16 @@ def _parsed(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
+def _check_outside(data_dir: Path, source: Path) -> None:
+    """Refuses a folder of data sets whose files would be among the texts of the next build.
+
+    Raises:
+        ConfigError: it is inside the folder of texts.
+    """
+    if data_dir.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(f"data_dir must be outside of the folder of texts, got '{data_dir}' in '{source}'")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     try:
@@ -63,8 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return OK
         from lrstudy.study.text_folder import TextFolder, build
 
-        folder = TextFolder.read(Path(given.source), tuple(given.suffixes), given.validation_fraction)
-        print(build(folder, Path(given.data_dir), given.name, overwrite=given.overwrite))
+        source, data_dir = Path(given.source), Path(given.data_dir)
+        _check_outside(data_dir, source)
+        folder = TextFolder.read(source, tuple(given.suffixes), given.validation_fraction)
+        print(build(folder, data_dir, given.name, overwrite=given.overwrite))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_COMMAND

@@ -13,7 +13,7 @@ from absl import flags
 from lrstudy.study.command import parse, read_command
 from lrstudy.study.errors import StudyError
 from lrstudy.study.experiment import Experiment
-from lrstudy.study.main import check_apart, check_experiment, check_parts
+from lrstudy.study.main import check_apart, check_experiment, check_parts, check_ready
 from lrstudy.study.records import Records
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _studied(experiment: Experiment, command: Any, root: Path, executor: Any, li
     with workdir.locked():
         plan, _ = plan_ready(command.parts, workdir)
         check_apart(plan, workdir)
+        check_ready(plan)
         check_parts(plan, executor, data_devices=1, zero_stage=0, accumulate=1)
         header = {**header_of(experiment, command, nested(plan)), "command": line}
         write_json(workdir.config, header)

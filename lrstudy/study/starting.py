@@ -32,7 +32,8 @@ def define_device_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("data_devices", 1, "devices that share every batch", **module)
     flags.DEFINE_integer("zero_stage", 0, "0 to 3: what they spread of a run's state", **module)
     flags.DEFINE_integer("accumulate", 1, "micro-batches that a device computes its part of a batch in", **module)
-    flags.DEFINE_integer("read_workers", 0, "processes that read batches of large data; 0: threads", **module)
+    reading = "processes that read batches of large data; 0: threads"
+    flags.DEFINE_integer("read_workers", 0, reading, lower_bound=0, **module)
     flags.DEFINE_string("coordinator", None, "host:port of process 0, or auto: what the cluster says", **module)
     flags.DEFINE_integer("num_processes", None, "processes that train together", **module)
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0", **module)

@@ -99,6 +99,12 @@ class TextFolder(NamedTuple):
         return cls(tuple(train), tuple(validation), left_out)
 
     @property
+    def known(self) -> int:
+        """How many held-out texts are trained on too, under another name; empty ones not counted."""
+        trained = {text.sha256 for text in self.train if text.size}
+        return sum(text.sha256 in trained for text in self.validation)
+
+    @property
     def sha256(self) -> str:
         """Of both splits: names and contents."""
         splits = [[[text.name.hex(), text.sha256] for text in split] for split in (self.train, self.validation)]
@@ -131,6 +137,8 @@ def build(folder: TextFolder, data_dir: Path, name: str, *, overwrite: bool = Fa
     counts = f"{len(folder.train)} texts to train on and {len(folder.validation)} held out"
     if folder.left_out:
         counts += f" ({folder.left_out} files that are no texts left out)"
+    if folder.known:
+        counts += f", {folder.known} of which also stand among those to train on"
     with _alone(data_dir, name) as unfinished:
         if (data_dir / name).exists():
             if _digest(final) == folder.sha256 and _is_whole(data_dir, name):
@@ -150,10 +158,14 @@ def build(folder: TextFolder, data_dir: Path, name: str, *, overwrite: bool = Fa
 
 
 def _files(source: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        if not hidden and path.is_file() and (not suffixes or path.suffix in suffixes):
-            yield path
+    def refuse(error: OSError) -> None:
+        raise error  # a folder that cannot be read would be left out without a word
+
+    for folder, below, names in os.walk(source, onerror=refuse):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if path.is_file() and (not suffixes or path.suffix in suffixes):
+                yield path
 
 
 def _digest(final: Path) -> str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RATE = "schedule.peak"
 _NO_SETTING = {"run_id", "parts", "group", "outcome", "updates", "seed"}
 _MOST_SERIES = 8
+_DIGITS = (4, 8, 17)
 
 
 def objective(records: Records) -> str:
@@ -106,11 +107,23 @@ def _parted(records: Records, names: Sequence[str], groups: np.ndarray) -> dict[
     firsts = np.unique(groups[groups >= 0], return_index=True)[1]
     first_rows = _comparable(records).loc[groups >= 0, list(names)].iloc[firsts]
     found = {}
-    labels = first_rows.itertuples(index=False, name=None)
-    for own, own_rows, values in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):
-        label = ", ".join(_label(name, _plain(value)) for name, value in zip(names, values, strict=True))
+    labels = _labels(names, list(first_rows.itertuples(index=False, name=None)))
+    for own, own_rows, label in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):
         found[label] = Records(runs.iloc[own].reset_index(drop=True), records.metrics.iloc[own_rows], {}, {})
     return found
+
+
+def _labels(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A label for every row of these settings' values, no two alike, with as few digits as tell them apart."""
+    labels: list[str] = []
+    for digits in _DIGITS:
+        labels = [
+            ", ".join(_label(name, _plain(value), digits) for name, value in zip(names, row, strict=True))
+            for row in rows
+        ]
+        if len({*labels}) == len(labels):
+            return labels
+    return [f"{label} ({place})" for place, label in enumerate(labels)]
 
 
 def _places(groups: np.ndarray, count: int | None = None) -> list[np.ndarray]:
@@ -161,7 +174,7 @@ def curves_figure(records: Records) -> "Figure":
     records = records.asked()
     names = settings(records)
     groups, losses = _grouped(records, names), _objectives(records)
-    means = losses.groupby(groups).mean().replace([np.inf, -np.inf], np.nan)
+    means = losses.fillna(np.inf).groupby(groups).mean().replace([np.inf, -np.inf], np.nan)
     chosen = means.sort_values(kind="stable", na_position="last").index[:_MOST_SERIES]
     rank = np.full(groups.max(initial=0) + 1, -1, dtype=np.int64)
     rank[chosen] = np.arange(len(chosen))
@@ -174,13 +187,13 @@ def curves_figure(records: Records) -> "Figure":
 
 
 def _objectives(records: Records) -> "pd.Series":
-    """The final metric by which each run is judged, which its task says."""
+    """The final metric by which each run is judged, which its task says; NaN where it has no end."""
     import pandas as pd
 
     runs = records.runs
     found = pd.Series(np.nan, index=runs.index)
     for name in runs["task"].unique():
-        own = runs["task"] == name
+        own = (runs["task"] == name) & (runs["outcome"] == "ok")
         found[own] = runs.loc[own, tasks.TABLE[name].objective].astype(float)
     return found
 
@@ -196,7 +209,8 @@ def summary(records: Records) -> "pd.DataFrame":
         metric = objective(part)
         if along is None:
             ended = part.runs["outcome"].value_counts().to_frame().T
-            [statistics] = _statistics(part.runs[metric].astype(float).to_frame().T, ended)
+            losses = part.runs[metric].where(part.runs["outcome"] == "ok").astype(float)
+            [statistics] = _statistics(losses.to_frame().T, ended)
             rows.append({"setting": label, **statistics})
             continue
         losses, stopped = losses_by(part, along, metric), _any_stopped(part)
@@ -244,6 +258,6 @@ def _statistics(losses: "pd.DataFrame", ended: "pd.DataFrame") -> Iterator[dict[
         yield found
 
 
-def _label(name: str, value: Any) -> str:
-    short = f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+def _label(name: str, value: Any, digits: int) -> str:
+    short = f"{value:.{digits}g}" if isinstance(value, float) else "none" if value is None else str(value)
     return short if name in KINDS else f"{name.rpartition('.')[2]} {short}"

@@ -1,6 +1,8 @@
 """Batches that the host reads while the device trains on earlier ones."""
 
 import functools
+import multiprocessing
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -125,9 +127,18 @@ class ReadAhead:
 
 
 def _init_worker(index: int, count: int) -> None:
-    """A process that reads has no business on an accelerator."""
+    """A process that reads has no business on an accelerator, nor without the one that it reads for."""
     del index, count
     jax.config.update("jax_platforms", "cpu")
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process once the one that started it is gone, killed perhaps, with which it shares memory."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _mark_flags_as_parsed() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lrstudy import schedules
+from tests.tasks.tfds.made import text_set
 
 ROOT = Path(__file__).parents[2]
 RUN = ("--preset=smoke", "--config.task=quadratic", "--config.optimizer=sgd", "--config.clip_norm=none",
@@ -131,3 +132,15 @@ def test_a_command_that_cannot_be_is_one_line(arguments, line):
     done = command(*RUN, *arguments)
     assert done.returncode == 2
     assert done.stderr.strip() == f"error: {line}"
+
+
+def test_data_that_are_not_prepared_or_not_loaded_are_one_line(tmp_path):
+    text_set(tmp_path)
+    run = ("--config.task=tfds", f"--config.task.data_dir={tmp_path}", "--config.task.batch_size=4", *RATES)
+    done = command(*run, "--config.task.name=made_texts", "--config.task.context=5", "--config.task.input=stream")
+    line = "task.input must be memory: AutoLRS trains on data that were loaded, got data that are not"
+    assert (done.returncode, done.stderr.strip()) == (2, f"error: {line}")
+    done = command(*run, "--config.task.name=lm1b")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: task.name must be a prepared data set, got 'lm1b', ")
+    assert done.stderr.count("\n") == 1

@@ -96,6 +96,46 @@ def test_suffixes_choose_files(tmp_path):
     assert found.left_out == 0
 
 
+def test_a_folder_that_cannot_be_read_is_not_left_out_without_a_word(tmp_path, monkeypatch, capsys):
+    source, listed = folder(tmp_path), os.scandir
+
+    def refused(place):
+        if Path(place) == source / "inner":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert main(arguments(tmp_path)) == 1
+    assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{source / 'inner'}'\n"
+
+
+def test_held_out_copies_of_what_is_trained_on_are_counted(tmp_path, capsys):
+    source = folder(tmp_path)
+    plain = TextFolder.read(source)
+    assert plain.known == 0
+    held_out = plain.validation[0]
+    for number in range(20):
+        (source / f"copy {number}.txt").symlink_to(held_out.path)
+        (source / f"empty {number}.txt").touch()
+    found = TextFolder.read(source)
+    contents = [text.sha256 for text in found.train if text.size]
+    expected = sum(text.sha256 in contents for text in found.validation)
+    assert found.known == expected > 0
+    assert main(arguments(tmp_path)) == 0
+    assert (
+        f" held out (1 files that are no texts left out), {expected} of which also stand among "
+        in capsys.readouterr().out
+    )
+
+
+def test_data_sets_are_not_kept_among_the_texts(tmp_path, capsys):
+    source = folder(tmp_path)
+    assert main([*arguments(tmp_path), f"--data_dir={source / 'data'}"]) == 2
+    rule = "data_dir must be outside of the folder of texts"
+    assert capsys.readouterr().err == f"error: {rule}, got '{source / 'data'}' in '{source}'\n"
+    assert not (source / "data").exists()
+
+
 def test_which_files_are_held_out_hardly_depends_on_the_others(tmp_path):
     source = folder(tmp_path, count=200)
     before = {text.name for text in TextFolder.read(source).validation}

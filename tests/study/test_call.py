@@ -93,6 +93,13 @@ def test_a_bad_flag_is_one_line(flags, message, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_data_that_are_not_prepared_are_refused_before_anything_is_planned_there(tmp_path):
+    flags = ("--preset=smoke", "--config.task=tfds", "--config.task.name=lm1b", f"--config.task.data_dir={tmp_path}")
+    with pytest.raises(ConfigError, match=r"^task\.name must be a prepared data set, got 'lm1b'"):
+        run_study(EXPERIMENT, *flags, workdir=tmp_path / "new")
+    assert not (tmp_path / "new" / "plan.json").exists()
+
+
 def test_the_folder_of_another_study_is_refused(called):
     with pytest.raises(ConfigError, match="workdir must be empty or hold staged"):
         run_study(staged.EXPERIMENT, workdir=called.workdir, quiet=True)

@@ -107,6 +107,14 @@ def test_parts_of_other_names_are_compared_as_one():
     assert len(own.first) == 1
 
 
+def test_a_part_without_finished_runs_says_nothing_about_settings():
+    parts = {"one": ("r0",), "two": ("r1",)}
+    whole = records(grid((0.1, 0.2), (0,)), parts)
+    begun = records(grid((0.1,), (0,)), parts)
+    _, other = match_parts(whole, begun)
+    assert (other.sizes, list(other.differing)) == ((1, 0), [])
+
+
 def claim(measured=1.0, low=None, high=None, threshold=2.0, **others):
     return {
         "id": "a1",
@@ -170,6 +178,14 @@ def test_a_folder_without_a_study_is_refused(folder, tmp_path):
         with pytest.raises(ConfigError, match="compare must be"):
             compare(wrong, folder, tmp_path)
     assert not (tmp_path / "compare.html").exists()
+
+
+def test_a_study_of_which_no_run_is_finished_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "begun")
+    runs = pd.read_parquet(folder / "runs.parquet")
+    runs.assign(parts="trunk").to_parquet(tmp_path / "begun" / "runs.parquet")
+    with pytest.raises(ConfigError, match=r"^compare must be two folders with finished runs, got '.*begun' with none$"):
+        compare(folder, tmp_path / "begun", tmp_path)
 
 
 def test_a_damaged_header_is_named(folder, tmp_path):

@@ -41,6 +41,11 @@ def test_flags_that_contradict_each_other_are_one_line(given, words):
     assert "\n" not in str(caught.value)
 
 
+def test_there_are_no_fewer_processes_that_read_than_none():
+    with pytest.raises(flags.IllegalFlagValueError, match="read_workers=-1: -1 is not a non-negative integer"):
+        started("--read_workers=-1")
+
+
 @pytest.mark.parametrize(
     ("executor", "shared", "words"),
     [

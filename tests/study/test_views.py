@@ -95,6 +95,27 @@ def test_a_text_is_named_by_its_path_alone(tmp_path):
     assert len(drawn(records)) == 2
 
 
+def test_settings_that_four_digits_do_not_tell_apart_have_lines_of_their_own():
+    rates, shares = (0.01, 0.02), (0.999, 0.99995, 0.99999)
+    table = drawn(swept(axis("optimizer.b2", shares), axis("schedule.peak", rates), SEEDS))
+    assert table["setting"].unique().tolist() == ["b2 0.999", "b2 0.99995", "b2 0.99999"]
+    np.testing.assert_allclose(table["mean"], 1.005 + 0.02 * np.arange(6), rtol=1e-12)
+    tenths = swept(axis("optimizer.weight_decay", (0.1, 0.2)), axis("schedule.peak", rates))
+    assert summary(tenths)["setting"].unique().tolist() == ["weight_decay 0.1", "weight_decay 0.2"]
+
+
+def test_a_dollar_in_a_path_is_drawn_as_one(tmp_path):
+    paths = [tmp_path / "$\\foo{$.txt", tmp_path / "$5.txt"]
+    for path in paths:
+        path.write_bytes(path.name.encode() * 2_000)
+    base = dataclasses.replace(BASE, task=choice("task", "text", context=16))
+    swept_paths = axis("task.path", list(map(str, paths)))
+    records = swept(swept_paths, axis("schedule.peak", (0.01, 0.02)), SEEDS, base=base)
+    diverged = dataclasses.replace(records, runs=records.runs.assign(outcome="diverged"))
+    for made in (sweep_figure(records), sweep_figure(diverged), curves_figure(records)):
+        made.savefig(tmp_path / "drawn.svg")
+
+
 def test_tasks_are_judged_by_their_own_metric():
     table = drawn(swept(axis("task", ("quadratic", "bigram")), SEEDS))
     assert table["mean"].notna().all()
@@ -108,11 +129,30 @@ def test_an_optimum_among_values_without_a_logarithm_is_the_best_one():
     }  # fmt: skip
 
 
+def test_what_diverged_has_no_part_in_a_mean_whether_or_not_a_number_was_swept():
+    for axes, swept_rows in (((), 1), ((axis("schedule.peak", (0.01, 0.02)),), 2)):
+        records = swept(*axes, SEEDS)
+        lost = dataclasses.replace(records, runs=records.runs.assign(outcome="diverged"))
+        table = summary(lost)
+        assert table["mean"].isna().all()
+        assert table["diverged"].tolist() == [2] * swept_rows
+        one = dataclasses.replace(records, runs=records.runs.assign(outcome=["diverged", "ok"] * swept_rows))
+        np.testing.assert_allclose(summary(one)["mean"], 1.01 + 0.02 * np.arange(swept_rows), rtol=1e-12)
+
+
 def test_of_many_lines_the_best_eight_are_drawn():
     records = swept(axis("schedule.peak", (0.01, 0.02)), axis("optimizer.weight_decay", np.linspace(0, 1, 12).tolist()))
     lines = sweep_figure(records).axes[0].get_legend().get_texts()
     assert [text.get_text().split()[1] for text in lines] == [f"{w:.4g}" for w in np.linspace(0, 1, 12)[:8]]
     assert len(summary(records)) == 24
+
+
+def test_curves_of_settings_that_diverged_are_not_among_the_best():
+    records = swept(axis("schedule.peak", tuple(0.01 * k for k in range(1, 11))))
+    outcomes = ["diverged" if place < 2 else "ok" for place in range(len(records.runs))]
+    legend = curves_figure(dataclasses.replace(records, runs=records.runs.assign(outcome=outcomes))).legends[0]
+    shown = [text.get_text().split()[-1] for text in legend.get_texts()]
+    assert shown == [f"{0.01 * k:.4g}" for k in range(3, 11)]
 
 
 def test_what_is_equal_in_a_column_has_one_number():

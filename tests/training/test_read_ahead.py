@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import grain
 import jax
@@ -75,6 +80,49 @@ def test_worker_processes_read_the_same(small_blocks):
     for data, start in zip(found, (0, 7, 14), strict=True):
         whole = read_block(None, counted, (2, 5), start, min(start + 7, 20)).batches
         np.testing.assert_array_equal(data.batches[:, : whole.shape[1]], whole)
+
+
+def wait_as_a_worker(path):
+    read_ahead._init_worker(0, 1)
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+KILLED = """
+import multiprocessing, os, pathlib, sys, time
+from tests.training.test_read_ahead import wait_as_a_worker
+
+if __name__ == "__main__":
+    path = pathlib.Path(sys.argv[1])
+    multiprocessing.get_context("spawn").Process(target=wait_as_a_worker, args=(path,)).start()
+    while not path.is_file() or not path.read_text():
+        time.sleep(0.05)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_worker_process_ends_with_a_training_that_was_killed(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    root = Path(__file__).parents[2]
+    line = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "worker")]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(line, cwd=root, env=environment, check=False, timeout=60)
+    assert done.returncode == -9
+    worker = int((tmp_path / "worker").read_text())
+    for _ in range(100):
+        if not _runs(worker):
+            return
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    pytest.fail("the process that reads is still there")
+
+
+def _runs(process):
+    """Whether a process is there and not merely waiting to be reaped by whoever inherited it."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_block_has_no_more_bytes_than_it_may(monkeypatch):

@@ -116,6 +116,8 @@ def _unique(keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], int]:
 def _differing(
     first: "pd.DataFrame", second: "pd.DataFrame", names: Sequence[str], others: Sequence[str]
 ) -> Iterator[tuple[str, str, str]]:
+    if not (len(first) and len(second)):
+        return  # none of its runs is finished yet, which says nothing about their settings
     for name in dict.fromkeys((*names, *others)):
         if {*_cells(first, name)} != {*_cells(second, name)}:
             yield name, _values(first, name), _values(second, name)

@@ -42,7 +42,7 @@ def read_study(root: Path) -> Study:
     """Reads a folder.
 
     Raises:
-        ConfigError: it holds no finished study.
+        ConfigError: it holds no finished study, or none of its runs is finished.
         StudyError: a file of it is damaged.
     """
     workdir = Workdir(root)
@@ -52,5 +52,7 @@ def read_study(root: Path) -> Study:
     lacking = _NEEDED - header.keys()
     if lacking:
         raise StudyError(f"{workdir.config} is damaged: it lacks {sorted(lacking)[0]!r}")
-    claims = read_json(workdir.claims) or {"claims": []}
-    return Study(workdir, header, load(workdir), claims["claims"])
+    records, claims = load(workdir), read_json(workdir.claims) or {"claims": []}
+    if not len(records.asked().runs):
+        raise ConfigError(f"compare must be two folders with finished runs, got '{root}' with none")
+    return Study(workdir, header, records, claims["claims"])

@@ -34,6 +34,11 @@ def panels(rows: int, columns: int, width: float = 7.0, height: float = 2.4) -> 
     return figure, axes
 
 
+def literal(words: str) -> str:
+    """Words as they are: between two dollar signs there would be a formula, and a path with two would not be drawn."""
+    return words.replace("$", r"\$")
+
+
 def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: str, dashed: bool = False) -> None:
     """Mean over seeds as a line and the range over seeds as a band.
 
@@ -46,7 +51,7 @@ def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: s
         dashed: for a second quantity of the same run.
     """
     mean = np.ma.masked_invalid(samples).mean(axis=1).filled(np.nan)
-    axes.plot(x, mean, label=label, color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
+    axes.plot(x, mean, label=literal(label), color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
     if samples.shape[1] > 1:
         low, high = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)

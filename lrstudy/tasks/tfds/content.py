@@ -61,6 +61,8 @@ def content_of(located_name: str, features: Any, feature: str, label: str) -> Te
     kind, usual = (images, "image") if images and (labels or not texts) else (texts, "text")
     chosen = feature or _only("feature", kind, usual)
     if chosen in texts:
+        if label:
+            raise ValueError(f"task.label must be left out where a text is learnt, here {chosen!r}, got {label!r}")
         return TextContent(chosen)
     if label and label not in labels:
         raise ValueError(f"task.label must be {one_of(sorted(labels), label)}, got {label!r}")

@@ -96,6 +96,10 @@ class Examples:
             many = self._source.__getitems__(places) if len(places) > _FEW else [self._source[at] for at in places]
         except (RuntimeError, IndexError) as error:
             raise OSError(f"examples of {self._name} cannot be read, a file is damaged: {error}") from error
+        # What lies behind the end of a file that was cut off since it was opened is read as nothing.
+        nothing = next((place for place, record in zip(places, many, strict=True) if not record), None)
+        if nothing is not None:
+            raise OSError(f"examples of {self._name} cannot be read, a file is damaged: nothing is at place {nothing}")
         return [self._parse(record) for record in many]
 
     def _parse(self, record: bytes) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def test_the_feature_that_fits_is_found(features, asked, expected):
         ({"a": IMAGE, "b": IMAGE, "label": LABEL}, ("", ""), r"task\.feature must be one of \['a', 'b'\], got ''"),
         ({"image": IMAGE, "a": LABEL, "b": LABEL}, ("", ""), r"task\.label must be one of \['a', 'b'\], got ''"),
         ({"image": IMAGE, "a": LABEL}, ("", "b"), r"task\.label must be one of \['a'\], got 'b'"),
+        ({"text": TEXT}, ("", "b"), r"task\.label must be left out where a text is learnt, here 'text', got 'b'"),
         ({"image": IMAGE}, ("", ""), r"task\.name must be a data set whose images have a class label, got 'set'"),
     ],
 )

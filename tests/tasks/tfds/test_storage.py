@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -32,6 +33,16 @@ def test_a_truncated_file_is_refused_by_its_name_before_training(tmp_path, kept)
     path = shard(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
     assert "60 are declared" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_file_that_is_truncated_while_it_is_read_is_an_error_that_says_so(tmp_path, count):
+    text_set(tmp_path, count=2_000)
+    reading = task(tmp_path).own().training_windows()
+    os.truncate(shard(tmp_path), 2**16)
+    late = np.arange(len(reading) - count, len(reading))
+    with pytest.raises(OSError, match=r"^examples of made_texts/1\.0\.0 train cannot be read, a file is damaged: "):
+        reading.rows(late)
 
 
 def test_a_missing_file_is_refused_by_its_name(tmp_path):
