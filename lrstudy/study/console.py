@@ -64,9 +64,7 @@ def studies() -> dict[str, Study]:
     folders = list(found.submodule_search_locations or ()) if found else []
     paths = sorted(path for folder in folders for path in Path(folder).glob("[!_]*.py"))
     read = {path.stem: _study_of(path) for path in paths}
-    found = {name: study for name, study in read.items() if study is not None}
-    # What makes data for a study is called <study>_<what>, and is none itself.
-    named = {name: study for name, study in found.items() if name.rpartition("_")[0] not in found}
+    named = {name: study for name, study in read.items() if study is not None}
     if not named:
         raise StudyError(f"the package {EXPERIMENTS!r}, which lrstudy is installed with, is not there")
     return named
