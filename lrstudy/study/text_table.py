@@ -24,6 +24,10 @@ class TextTable:
     numbers: frozenset[str] = frozenset()
     wraps: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        """Shows what would command a terminal as the escape that it is."""
+        object.__setattr__(self, "rows", [[_printable(cell) for cell in row] for row in self.rows])
+
     def plain(self) -> str:
         """Columns two spaces apart; of the last nothing follows its text."""
         widths = [max(map(len, column)) for column in zip(self.names, *self.rows, strict=True)]
@@ -55,6 +59,12 @@ class TextTable:
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
+
+
+def _printable(cell: str) -> str:
+    if cell.isprintable():
+        return cell
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell)
 
 
 def number(value: Any) -> str:

@@ -13,7 +13,7 @@ from lrstudy.study import views
 from lrstudy.study.choices import choice
 from lrstudy.study.figures.curves import rate_and_metric
 from lrstudy.study.figures.rates import loss_against_rate, optimum_of
-from lrstudy.study.figures.style import LARGEST, panels, save
+from lrstudy.study.figures.style import LARGEST, literal, panels, save
 from lrstudy.study.figures.units import in_words
 from lrstudy.study.records import TRUNK, Records, load, runs_frame
 from lrstudy.study.report import tables
@@ -186,6 +186,13 @@ def test_a_branch_costs_what_was_trained_after_its_start():
     assert cost["updates a second"] == 6.0
     unfinished = _cost("g", {"runs": ["a"], "branches": None})
     assert cost_text([cost, unfinished]) == ("2 s of training", "12 updates in 2 programs")
+
+
+def test_long_words_of_a_figure_are_broken_into_lines():
+    assert literal("short") == "short"
+    assert literal("a " * 80, 90) == "a " * 44 + "a\n" + "a " * 34 + "a"
+    assert literal("/".join(["folder"] * 30), 70).count("\n") == 2
+    assert literal("a\nb $c$") == "a\nb \\$c\\$"
 
 
 def test_devices_are_counted():

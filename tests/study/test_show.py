@@ -243,3 +243,8 @@ def test_durations_are_said_in_their_two_largest_units():
         "1 h 0 min",
         "1 d 1 h",
     ]
+
+
+def test_a_name_does_not_command_the_terminal():
+    table = TextTable(("a",), [("\x1b[31mred\x07",)])
+    assert table.plain() == "a\n\\x1b[31mred\\x07"

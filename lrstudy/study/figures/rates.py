@@ -80,7 +80,7 @@ def loss_against_rate(
     crosses = "; cross: a run diverged or was stopped" if ended else ""
     axis.legend(fontsize=8, title=f"{bands(seeds)}; dotted: optimum{crosses}", title_fontsize=7)
     if warnings:
-        axis.set_title(literal("\n".join(warnings)), fontsize=8, color="#B00020", loc="left")
+        axis.set_title(literal("\n".join(warnings), 90), fontsize=8, color="#B00020", loc="left")
     return figure
 
 

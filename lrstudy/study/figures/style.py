@@ -1,5 +1,6 @@
 """The looks that all figures share."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,18 @@ def panels(rows: int, columns: int, width: float = 7.0, height: float = 2.4) -> 
     return figure, axes
 
 
-def literal(words: str) -> str:
-    """Words as they are: between two dollar signs there would be a formula, and a path with two would not be drawn."""
-    return words.replace("$", r"\$")
+def literal(words: str, width: int = 100) -> str:
+    """Words as they are: between two dollar signs there would be a formula, and a path with two would not be drawn.
+
+    Args:
+        words: perhaps of several lines.
+        width: of a line in characters, beyond which it is broken.
+    """
+    lines = [part for line in words.split("\n") for part in textwrap.wrap(line, width, break_on_hyphens=False) or [""]]
+    return "\n".join(lines).replace("$", r"\$")
+
+
+_LABEL = 70  # characters of a legend's line
 
 
 def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: str, dashed: bool = False) -> None:
@@ -51,7 +61,7 @@ def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: s
         dashed: for a second quantity of the same run.
     """
     mean = np.ma.masked_invalid(samples).mean(axis=1).filled(np.nan)
-    axes.plot(x, mean, label=literal(label), color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
+    axes.plot(x, mean, label=literal(label, _LABEL), color=colour, linewidth=1.3, linestyle="--" if dashed else "-")
     if samples.shape[1] > 1:
         low, high = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
