@@ -193,9 +193,8 @@ def main(argv: list[str]) -> None:
                 shares = [f"{1000 * first:.0f}", f"{100 * waited / whole:.2f}%"]
                 rows.append([case.name, way, f"{spent:.2f}", f"{median:.3f} ({low:.3f}-{high:.3f})", *shares])
     columns = ("case", "batches", "ms a step", "over in memory (range)", "first block, ms", "waited after it")
-    title = (
-        f"Where batches come from: {REPEATS.value} interleaved repeats of {STEPS.value} steps, a quarter of them where slow"
-    )
+    shown = f"{REPEATS.value} interleaved repeats of {STEPS.value} steps, a quarter of them where slow"
+    title = f"Where batches come from: {shown}"
     record("reading", "Reading ahead", table(title, columns, rows), numbers)
 
 
