@@ -141,12 +141,14 @@ def test_it_is_written_as_it_is_recorded_and_no_step_twice_after_a_kill(tmp_path
     def recorded(group_id=None):
         follow(group_id)
         seen.append(len(list(workdir.metrics.glob("*"))))
-        if len(seen) == 4:
+        # How many steps a call makes depends on the machine, and some record none.
+        if seen[-1] == 3:
             raise KilledError
 
     with pytest.raises(KilledError):
         launch(tmp_path, checkpoint_seconds=0.0, recorded=recorded)
-    assert seen == [0, 1, 2, 3]
+    assert sorted(set(seen)) == [0, 1, 2, 3]
+    assert not finished_runs(workdir)
     check_rows(tmp_path, finished=False)
     before = set((tmp_path / FOLDER).rglob("*tfevents*"))
     # What a kill in the middle of a write leaves.
