@@ -15,10 +15,8 @@ from pathlib import Path
 from experiments import loss_laws as study
 from experiments import loss_laws_measures as measures
 from lrstudy.laws import Curve, read_curves
-from lrstudy.study.arguments import Parser, check_output
+from lrstudy.study.arguments import Parser, check_output, exit_code
 from lrstudy.study.config import resolve
-from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 from lrstudy.study.records import load
 from lrstudy.study.workdir import Workdir, replacing
 
@@ -55,16 +53,12 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     given = _parser().parse_args(argv)
-    try:
+
+    def write() -> None:
         check_output(given.output)
         write_curves(measures.curves_of(load(Workdir(given.workdir)).part("curves")), given.output)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_COMMAND
-    except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return RUN_FAILED
-    return OK
+
+    return exit_code(write)
 
 
 if __name__ == "__main__":

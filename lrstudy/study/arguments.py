@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from lrstudy import __version__
-from lrstudy.study.errors import ConfigError
-from lrstudy.study.exit_codes import BAD_COMMAND
+from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +31,20 @@ class Parser(argparse.ArgumentParser):
         """Leaves with one line and the exit code of a bad command line."""
         print(f"error: {message}", file=sys.stderr)
         sys.exit(BAD_COMMAND)
+
+
+def exit_code(act: Callable[[], None]) -> int:
+    """Acts, and says in one line what was wrong with the command or went wrong; the exit code."""
+    try:
+        act()
+    except ConfigError as error:
+        code, line = BAD_COMMAND, error
+    except (StudyError, OSError) as error:
+        code, line = RUN_FAILED, error
+    else:
+        return OK
+    print(f"error: {line}", file=sys.stderr)
+    return code
 
 
 def check_output(path: Path) -> None:

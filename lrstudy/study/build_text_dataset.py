@@ -15,8 +15,9 @@ from pathlib import Path
 
 from absl import flags
 
-from lrstudy.study.errors import ConfigError, StudyError
-from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED, STOPPED
+from lrstudy.study.arguments import exit_code
+from lrstudy.study.errors import ConfigError
+from lrstudy.study.exit_codes import STOPPED
 
 
 def _flags() -> flags.FlagValues:
@@ -67,26 +68,23 @@ def _check_outside(data_dir: Path, source: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     try:
-        given = _parsed(sys.argv[1:] if argv is None else argv)
-        if given.help or given.helpfull:
-            print(f"{(__doc__ or '').strip()}\n{given.get_help()}")
-            return OK
-        from lrstudy.study.text_folder import TextFolder, build
-
-        source, data_dir = Path(given.source), Path(given.data_dir)
-        _check_outside(data_dir, source)
-        folder = TextFolder.read(source, tuple(given.suffixes), given.validation_fraction)
-        print(build(folder, data_dir, given.name, overwrite=given.overwrite))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_COMMAND
-    except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return RUN_FAILED
+        return exit_code(lambda: _run(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         print("stopped; the same command starts over", file=sys.stderr)
         return STOPPED
-    return OK
+
+
+def _run(argv: Sequence[str]) -> None:
+    given = _parsed(argv)
+    if given.help or given.helpfull:
+        print(f"{(__doc__ or '').strip()}\n{given.get_help()}")
+        return
+    from lrstudy.study.text_folder import TextFolder, build
+
+    source, data_dir = Path(given.source), Path(given.data_dir)
+    _check_outside(data_dir, source)
+    folder = TextFolder.read(source, tuple(given.suffixes), given.validation_fraction)
+    print(build(folder, data_dir, given.name, overwrite=given.overwrite))
 
 
 if __name__ == "__main__":

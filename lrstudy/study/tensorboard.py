@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lrstudy.study.arguments import Parser
-from lrstudy.study.errors import ConfigError, StudyError
+from lrstudy.study.arguments import Parser, exit_code
 from lrstudy.study.event_files import (
     check_library,
     experiment,
@@ -27,7 +26,7 @@ from lrstudy.study.event_files import (
     session_end,
     session_start,
 )
-from lrstudy.study.exit_codes import BAD_COMMAND, OK, RUN_FAILED
+from lrstudy.study.exit_codes import RUN_FAILED
 from lrstudy.study.run_table import metric_order
 from lrstudy.study.standing import flat, varying
 from lrstudy.study.store import finished_runs, read_table
@@ -189,19 +188,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     workdir = Workdir(_parser().parse_args(argv).folder)
     try:
-        check_study(workdir)
-        check_library()
-        EventFiles(workdir).update()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_COMMAND
-    except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return RUN_FAILED
+        return exit_code(lambda: _export(workdir))
     except KeyboardInterrupt:
         return RUN_FAILED
+
+
+def _export(workdir: Workdir) -> None:
+    check_study(workdir)
+    check_library()
+    EventFiles(workdir).update()
     print(f"tensorboard --logdir={workdir.root / FOLDER}")
-    return OK
 
 
 if __name__ == "__main__":
