@@ -41,7 +41,7 @@ def settings(records: Records) -> list[str]:
     A column that merely follows from those before it is none: ``schedule.total_steps`` follows from ``steps``, the
     fields that only one class has follow from the class, a text's digest from its path.
     """
-    frame = _comparable(records)
+    frame = comparable(records)
     metrics = set(records.metrics.columns)
     names = [n for n in frame.columns if n not in _NO_SETTING | metrics]
     names.sort(key=lambda name: (name not in KINDS, name != RATE))
@@ -63,13 +63,11 @@ def _finer(groups: np.ndarray, column: "pd.Series") -> np.ndarray:
     return pd.factorize(groups * (own.max(initial=0) + 1) + own)[0]
 
 
-def _comparable(records: Records) -> "pd.DataFrame":
+def comparable(records: Records) -> "pd.DataFrame":
     """The runs, those that start from other runs by the step alone: each seed starts from a run of its own."""
-
-    def step(start: Any) -> str | None:
-        return start.partition("@")[2] if isinstance(start, str) else None  # a column of texts has NaN for none
-
-    return records.runs.assign(start=records.runs["start"].map(step))
+    # A column of texts has NaN for none.
+    steps = records.runs["start"].map(lambda start: start.partition("@")[2], na_action="ignore")
+    return records.runs.assign(start=steps)
 
 
 def axis_of(records: Records) -> str | None:
@@ -95,7 +93,7 @@ def series(records: Records, along: str | None) -> dict[str, Records]:
 
 def _grouped(records: Records, names: Sequence[str]) -> np.ndarray:
     """A number for every run, equal where these settings are, from 0 in the order of the runs."""
-    frame = _comparable(records)
+    frame = comparable(records)
     return functools.reduce(_finer, (frame[name] for name in names), np.zeros(len(frame), dtype=np.int64))
 
 
@@ -105,7 +103,7 @@ def _parted(records: Records, names: Sequence[str], groups: np.ndarray) -> dict[
     number = dict(zip(runs["run_id"], groups.tolist(), strict=True))
     rows = records.metrics["run_id"].map(number).fillna(-1).to_numpy(np.int64)
     firsts = np.unique(groups[groups >= 0], return_index=True)[1]
-    first_rows = _comparable(records).loc[groups >= 0, list(names)].iloc[firsts]
+    first_rows = comparable(records).loc[groups >= 0, list(names)].iloc[firsts]
     found = {}
     labels = _labels(names, list(first_rows.itertuples(index=False, name=None)))
     for own, own_rows, label in zip(_places(groups), _places(rows, len(firsts)), labels, strict=True):

@@ -50,7 +50,7 @@ def match_parts(first: Records, second: Records) -> list[Matching]:
 
 
 def _match(part: str, first: Records, second: Records) -> Matching:
-    frames = (_comparable(first), _comparable(second))
+    frames = (views.comparable(first), views.comparable(second))
     told_apart = dict.fromkeys((*_settings(first), *_settings(second), "seed"))
     # A setting that has no value in common was changed from one study to the other: it tells no two runs apart.
     keys = [name for name in told_apart if _shared(*(_cells(frame, name) for frame in frames))]
@@ -76,12 +76,6 @@ def _settings(records: Records) -> list[str]:
 def _configured(records: Records) -> list[str]:
     """The columns of a run's configuration."""
     return [name for name in records.runs.columns if name not in _FACTS | {*records.metrics.columns}]
-
-
-def _comparable(records: Records) -> "pd.DataFrame":
-    """The runs; those that start from other runs by the step alone, for those have other names elsewhere."""
-    steps = records.runs["start"].map(lambda start: start.partition("@")[2], na_action="ignore")
-    return records.runs.assign(start=steps)
 
 
 def _cells(frame: "pd.DataFrame", name: str) -> list[Any]:
